@@ -1,0 +1,3 @@
+"""Where fields live: meshes, reference elements, quadrature, periodic images and built-in cells and structures.
+
+No equation is known here. Start reading at `mesh.py`."""

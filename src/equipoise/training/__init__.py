@@ -1,0 +1,3 @@
+"""Trainer, phases, objectives and run folders; no model architectures.
+
+Start reading at `trainer.py`."""

@@ -1,0 +1,1 @@
+"""Figures, field files and reports, imported late by `papers`, `multiscale` and `cli` only."""
