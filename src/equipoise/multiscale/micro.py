@@ -148,5 +148,5 @@ class MicroModel(ABC):
         raise OutOfRangeError(
             f"{int(outside.sum())} of {len(strain)} strains lie outside the trained box: strain {row} has "
             f"{name}={float(strain[row, component]):.4g} where [{float(box[0, component]):.4g}, "
-            f"{float(box[1, component]):.4g}] was trained; lower the load, train on a larger box, or allow extrapolation."
+            f"{float(box[1, component]):.4g}] was trained; lower the load, widen the box, or allow extrapolation."
         )
