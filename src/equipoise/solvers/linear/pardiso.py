@@ -6,7 +6,11 @@ driven apart. Nothing else in Equipoise calls PARDISO.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
+import importlib.metadata
+import sys
 from typing import Any
 
 import numpy as np
@@ -20,8 +24,26 @@ _ANALYSE, _FACTORIZE, _SOLVE, _RELEASE = 11, 22, 33, -1
 _MATRIX_TYPES = {"positive_definite": 2, "symmetric": -2, "general": 11}
 
 
-def _address(array: NDArray[Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+def _integers(array: NDArray[np.int32]) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+
+
+def _reals(array: NDArray[np.float64] | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(0 if array is None else array.ctypes.data)
+
+
+@functools.cache
+def _library() -> Any:
+    """The MKL library that `pypardiso` brings; found by its package record, as a search of the disk takes a second."""
+    import pypardiso
+
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError, OSError):
+        for file in importlib.metadata.files("mkl") or []:
+            if file.name.startswith(("libmkl_rt", "mkl_rt")) and file.suffix != ".lib":
+                library = ctypes.CDLL(str(file.locate()))
+                library.pardiso.restype = None
+                return library
+    return pypardiso.PyPardisoSolver().libmkl
 
 
 class PardisoFactorization:
@@ -40,9 +62,7 @@ class PardisoFactorization:
     name = "pardiso"
 
     def __init__(self, size: int, indptr: NDArray[np.int32], indices: NDArray[np.int32], *, structure: str) -> None:
-        import pypardiso
-
-        self._library = pypardiso.PyPardisoSolver().libmkl
+        self._library = _library()
         self._size = size
         self._indptr = np.ascontiguousarray(indptr, dtype=np.int32)
         self._indices = np.ascontiguousarray(indices, dtype=np.int32)
@@ -51,7 +71,7 @@ class PardisoFactorization:
         self._handle = np.zeros(64, dtype=np.int64)
         self._parameters = np.zeros(64, dtype=np.int32)
         self._permutation = np.zeros(size, dtype=np.int32)
-        for position, value in {1: 1, 2: 2, 10: 13, 18: -1, 24: 0, 35: 1}.items():
+        for position, value in {1: 1, 2: 3, 10: 13, 24: 1, 35: 1}.items():
             self._parameters[position - 1] = value
         if structure == "general":
             self._parameters[10], self._parameters[12] = 1, 1
@@ -64,23 +84,22 @@ class PardisoFactorization:
         error = ctypes.c_int32(0)
         scalar = [ctypes.c_int32(x) for x in (1, 1, self._type, phase, self._size, columns, 0)]
         maximum, number, kind, step, size, count, quiet = (ctypes.byref(x) for x in scalar)
-        nothing = ctypes.c_void_p(0)
         self._library.pardiso(
-            _address(self._handle),
+            self._handle.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)),
             maximum,
             number,
             kind,
             step,
             size,
-            nothing if self._values is None else _address(self._values),
-            _address(self._indptr),
-            _address(self._indices),
-            _address(self._permutation),
+            _reals(self._values),
+            _integers(self._indptr),
+            _integers(self._indices),
+            _integers(self._permutation),
             count,
-            _address(self._parameters),
+            _integers(self._parameters),
             quiet,
-            nothing if rhs is None else _address(rhs),
-            nothing if out is None else _address(out),
+            _reals(rhs),
+            _reals(out),
             ctypes.byref(error),
         )
         if error.value == -4:
@@ -104,6 +123,6 @@ class PardisoFactorization:
         return out
 
     def __del__(self) -> None:
-        if getattr(self, "_analysed", False):
+        if getattr(self, "_analysed", False) and not sys.is_finalizing():
             self._analysed = False
             self._call(_RELEASE, None, None)

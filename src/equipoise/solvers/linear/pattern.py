@@ -39,20 +39,25 @@ class SymmetricPattern:
             size: number of unknowns; entries of `dofs` equal to `size` are held at zero and left out.
             dofs: unknowns of each element, one array `(elements, k)` per kind of element.
         """
-        keys = [np.arange(size, dtype=np.int64) * (size + 1)]
-        for table in dofs:
-            row, column = np.minimum(table[:, :, None], table[:, None, :]), np.maximum(
-                table[:, :, None], table[:, None, :]
+        incidence = [
+            sp.csr_array(
+                (np.ones(table.size, dtype=np.int32), table.ravel(), np.arange(0, table.size + 1, table.shape[1])),
+                shape=(len(table), size + 1),
             )
-            keys.append(np.unique((row * size + column)[column < size]))
-        key = np.unique(np.concatenate(keys))
-        row, column = key // size, key % size
-        indptr = np.zeros(size + 1, dtype=np.int32)
-        np.cumsum(np.bincount(row, minlength=size), out=indptr[1:])
-        source = np.arange(len(key), dtype=np.float64) + 1.0
+            for table in dofs
+        ]
+        upper = sp.csr_array(sp.eye_array(size, dtype=np.int32))
+        for block in incidence:
+            shared = sp.csr_array((block.T @ block)[:size, :size])
+            shared.sum_duplicates()
+            upper = sp.csr_array(upper + sp.triu(shared, format="csr"))
+        upper.sum_duplicates()
+        indptr, column = upper.indptr.astype(np.int32), upper.indices
+        source = np.arange(len(column), dtype=np.float64) + 1.0
         upper = sp.csr_array((source, column.astype(np.int32), indptr), shape=(size, size))
         full = sp.csr_array(upper + sp.triu(upper, k=1, format="csr").T)
-        full.sort_indices()
+        full.sum_duplicates()
+        full.prune()
         return cls(
             size=size,
             indptr=indptr,
@@ -61,6 +66,10 @@ class SymmetricPattern:
             full_indices=full.indices.astype(np.int32),
             full_source=np.rint(full.data).astype(np.int64) - 1,
         )
+
+    def __post_init__(self) -> None:
+        for array in (self.indptr, self.indices, self.full_indptr, self.full_indices, self.full_source):
+            array.setflags(write=False)
 
     @property
     def nnz(self) -> int:
