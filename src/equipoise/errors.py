@@ -5,7 +5,7 @@ Bad values that need no class of their own raise the built-in `ValueError` or `T
 
 from __future__ import annotations
 
-__all__ = ["ConvergenceError", "EquipoiseError", "FormatError", "MeshError", "OutOfRangeError"]
+__all__ = ["ConvergenceError", "EquipoiseError", "FormatError", "MeshError", "OutOfRangeError", "WorkerError"]
 
 
 class EquipoiseError(Exception):
@@ -26,3 +26,7 @@ class OutOfRangeError(EquipoiseError, ValueError):
 
 class ConvergenceError(EquipoiseError, RuntimeError):
     """A solver stopped without converging; the message names the failing batch indices and the last residuals."""
+
+
+class WorkerError(EquipoiseError, RuntimeError):
+    """Worker processes or a cluster could not do their share; the message names the batch or the address."""
