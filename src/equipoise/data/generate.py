@@ -1,0 +1,221 @@
+"""Making a file of snapshots: spread the strains, keep each finished part, merge all of them into one file.
+
+The solver is an argument; what it solves is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from equipoise.data.executors import Executor, SerialExecutor
+from equipoise.data.parts import PartsFolder, first_difference, locked, remove_parts
+from equipoise.data.snapshots import CellRecord
+from equipoise.data.store import FORMAT_VERSION, SnapshotWriter, check_arrays, inspect
+from equipoise.errors import ConvergenceError, FormatError
+
+__all__ = ["GenerationSummary", "Solve", "generate_snapshots"]
+
+Solve = Callable[[torch.Tensor], Mapping[str, np.ndarray]]
+"""From strains `(n, v)` to the arrays of `Snapshots` by name, and `converged` `(n,)` where solves can fail."""
+
+_NOT_KEPT = ("converged", "residual", "seconds")
+
+
+@dataclass(frozen=True)
+class GenerationSummary:
+    """What `generate_snapshots` did.
+
+    Attributes:
+        path: the file. count: its snapshots. resumed: how many of them an earlier run had made.
+        seconds: wall time of this run.
+        iterations_mean, iterations_max: Newton iterations per snapshot.
+        mesh_fingerprint, material_fingerprint: of the cell.
+    """
+
+    path: Path
+    count: int
+    resumed: int
+    seconds: float
+    iterations_mean: float
+    iterations_max: int
+    mesh_fingerprint: str
+    material_fingerprint: str
+
+
+def generate_snapshots(
+    solve: Solve,
+    strains: torch.Tensor,
+    path: str | Path,
+    *,
+    cell: CellRecord,
+    settings: Mapping[str, Any] | None = None,
+    chunk_size: int = 8,
+    executor: Executor | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    compression: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> GenerationSummary:
+    """Solve for every strain and write one snapshot file, which appears when it is whole.
+
+    Finished chunks are kept in `<path>.parts/` until then. After a stop or a kill at any moment, `resume=True` goes on
+    with nothing lost or done twice, and the file comes out the same as without the interruption.
+
+    Args:
+        solve: from a batch of strains to arrays; must be picklable for executors that use other processes.
+        strains: macroscopic strains, `(m, v)`, engineering shear.
+        path: file to write. cell: the cell that `solve` solves.
+        settings: how the strains were drawn, plain JSON values; kept in the file and compared when resuming.
+        chunk_size: strains in a batch of work; when resuming, that of the first run holds.
+        executor: where batches run; in this process by default.
+        resume: go on with an interrupted run; starts one if there is none, and does nothing if the file is whole.
+        overwrite: replace an existing file or unfinished run.
+        compression: gzip level, 0 (none) to 9.
+        progress: called with snapshots finished and their total.
+
+    Raises:
+        ValueError: for bad strains or options.
+        FormatError: for an existing output in the way, or one made with other settings than `resume` is to go on with.
+        ConvergenceError: naming the samples that could not be solved; all finished chunks are kept.
+        WorkerError: from the executor.
+    """
+    began = time.perf_counter()
+    path = Path(path)
+    strains = _checked(strains, cell, path, chunk_size, compression)
+    shared = {
+        **dict(settings or {}),
+        "format_version": FORMAT_VERSION,
+        "count": len(strains),
+        "strains_sha256": hashlib.sha256(np.ascontiguousarray(strains.numpy()).tobytes()).hexdigest(),
+        "mesh_fingerprint": cell.mesh.fingerprint,
+        "material_fingerprint": cell.material_fingerprint,
+    }
+    folder = path.with_name(path.name + ".parts")
+    if _is_finished(path, folder, shared, resume=resume, overwrite=overwrite):
+        remove_parts(folder)
+        return _summary(path, len(strains), time.perf_counter() - began)
+    with locked(folder):
+        parts = _open_parts(folder, {**shared, "chunk_size": chunk_size}, resume=resume)
+        resumed = _solve_missing(solve, strains, parts, cell, executor or SerialExecutor(), progress)
+        writer = SnapshotWriter(
+            path, cell, len(strains), settings=shared, compression=compression, scratch=folder / "merged.unfinished"
+        )
+        with writer:
+            for number in sorted(parts.finished):
+                writer.append(parts.read(number))
+        remove_parts(folder)
+    return _summary(path, resumed, time.perf_counter() - began)
+
+
+def _checked(strains: torch.Tensor, cell: CellRecord, path: Path, chunk_size: int, compression: int) -> torch.Tensor:
+    strains = torch.as_tensor(strains, dtype=torch.float64).cpu()
+    components = {2: 3, 3: 6}[cell.mesh.dim]
+    if strains.ndim != 2 or strains.shape[1] != components or len(strains) == 0:
+        raise ValueError(f"strains have shape {tuple(strains.shape)}; expected (m, {components}) with m at least 1.")
+    finite = torch.isfinite(strains).all(dim=1)
+    if not bool(finite.all()):
+        row = int(torch.argmin(finite.to(torch.int8)))
+        raise ValueError(f"strain {row} is {strains[row].tolist()}; every component must be finite.")
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size={chunk_size} must be at least 1.")
+    if not 0 <= compression <= 9:
+        raise ValueError(f"compression={compression} must lie between 0 (none) and 9.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give the name of a file to write.")
+    return strains
+
+
+def _is_finished(path: Path, folder: Path, shared: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
+    """Whether the file is there and what was asked for; raises where it is in the way."""
+    if overwrite and not resume:
+        return False
+    if path.exists():
+        if not resume:
+            raise FormatError(f"{path} exists already; use --overwrite to replace it, or --resume to go on with it.")
+        difference = first_difference(inspect(path)["settings"], shared)
+        if difference is None:
+            return True
+        # Parts beside a file of other settings: an interrupted run that was allowed to overwrite it.
+        if not overwrite and not folder.exists():
+            raise FormatError(f"{path} was made with other settings: {difference}.")
+    elif folder.exists() and not resume:
+        raise FormatError(
+            f"{folder} holds an unfinished generation; use --resume to go on with it, or --overwrite to start afresh."
+        )
+    return False
+
+
+def _open_parts(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> PartsFolder:
+    if resume and (folder / "manifest.json").exists():
+        return PartsFolder.resume(folder, settings, free=frozenset({"chunk_size"}))
+    return PartsFolder.start(folder, settings)
+
+
+def _solve_missing(
+    solve: Solve,
+    strains: torch.Tensor,
+    parts: PartsFolder,
+    cell: CellRecord,
+    executor: Executor,
+    progress: Callable[[int, int], None] | None,
+) -> int:
+    """Solve the chunks that are not finished; returns how many samples were."""
+    chunks = list(torch.split(strains, int(parts.settings["chunk_size"])))
+    first = np.cumsum([0] + [len(chunk) for chunk in chunks])
+    missing = [number for number in range(len(chunks)) if number not in parts.finished]
+    done = resumed = len(strains) - sum(len(chunks[number]) for number in missing)
+    if progress is not None:
+        progress(done, len(strains))
+    failed: list[tuple[int, float]] = []
+    for place, answer in executor.map_batches(solve, [chunks[number] for number in missing]):
+        number = missing[place]
+        arrays = {name: np.asarray(values) for name, values in answer.items()}
+        converged = arrays.get("converged", np.ones(len(chunks[number]), dtype=bool))
+        if not converged.all():
+            rows = np.nonzero(~converged)[0]
+            residual = arrays.get("residual", np.full(len(converged), np.nan))
+            failed += [(int(first[number] + row), float(residual[row])) for row in rows]
+            continue
+        kept = {name: values for name, values in arrays.items() if name not in _NOT_KEPT}
+        kept["strain"] = chunks[number].numpy()
+        check_arrays(kept, cell, first=int(first[number]))
+        parts.add(number, kept)
+        done += len(chunks[number])
+        if progress is not None:
+            progress(done, len(strains))
+    if failed:
+        raise ConvergenceError(_failures(failed, strains, parts))
+    return resumed
+
+
+def _failures(failed: list[tuple[int, float]], strains: torch.Tensor, parts: PartsFolder) -> str:
+    sample, residual = min(failed)
+    return (
+        f"{len(failed)} of {len(strains)} samples did not converge, first sample {sample} at strain "
+        f"{strains[sample].tolist()} (relative residual {residual:.1e}); finished chunks are kept in {parts.path}. "
+        "Use a smaller box."
+    )
+
+
+def _summary(path: Path, resumed: int, seconds: float) -> GenerationSummary:
+    described = inspect(path)
+    return GenerationSummary(
+        path=path,
+        count=described["count"],
+        resumed=resumed,
+        seconds=seconds,
+        iterations_mean=described["iterations_mean"],
+        iterations_max=described["iterations_max"],
+        mesh_fingerprint=described["mesh_fingerprint"],
+        material_fingerprint=described["material_fingerprint"],
+    )

@@ -1,0 +1,160 @@
+"""Finished parts of a long generation, kept on disk so that it can be stopped at any moment and resumed.
+
+A folder holds `manifest.json` (the settings that all parts share) and one safetensors file for each part, named after
+its number and checksum and renamed into place when whole. A part whose contents don't match its name counts as missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from equipoise.data.sealed_file import replace_durably
+from equipoise.errors import FormatError
+
+__all__ = ["PartsFolder", "first_difference", "locked", "remove_parts"]
+
+_LOCK = "lock"
+
+_logger = logging.getLogger("equipoise.data.parts")
+
+
+class PartsFolder:
+    """Folder of finished parts; create it with `start` or find it again with `resume`.
+
+    Attributes:
+        path: the folder.
+        settings: what all parts share, plain JSON values.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path, self.settings = path, dict(settings)
+        self._files = self._find()
+
+    @classmethod
+    def start(cls, path: Path, settings: Mapping[str, Any]) -> PartsFolder:
+        """Empty the folder, which is made if need be, and note the settings."""
+        path.mkdir(exist_ok=True)
+        for file in path.iterdir():
+            if file.name != _LOCK:
+                file.unlink()
+        _write_durably(path / "manifest.json", json.dumps(dict(settings), indent=1, sort_keys=True).encode())
+        return cls(path, settings)
+
+    @classmethod
+    def resume(cls, path: Path, settings: Mapping[str, Any], *, free: frozenset[str] = frozenset()) -> PartsFolder:
+        """Open a folder made with the same settings; those named in `free` may differ, and the folder's hold.
+
+        Raises:
+            FormatError: for a manifest that cannot be read, or settings that differ; the first difference is named.
+        """
+        try:
+            kept = json.loads((path / "manifest.json").read_bytes())
+        except (OSError, ValueError) as error:
+            raise FormatError(f"{path} cannot be resumed, for its manifest.json cannot be read: {error}") from error
+        difference = first_difference(kept, settings, free=free)
+        if difference is not None:
+            raise FormatError(f"{path} cannot be resumed: {difference}; repeat the first settings, or start afresh.")
+        return cls(path, kept)
+
+    @property
+    def finished(self) -> frozenset[int]:
+        """Numbers of the parts that are whole."""
+        return frozenset(self._files)
+
+    def add(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep a finished part."""
+        contents = save({name: np.ascontiguousarray(values) for name, values in arrays.items()})
+        target = self.path / f"{number:06d}-{hashlib.sha256(contents).hexdigest()}.safetensors"
+        _write_durably(target, contents)
+        self._files[number] = target
+
+    def read(self, number: int) -> dict[str, np.ndarray]:
+        """Read a part back.
+
+        Raises:
+            FormatError: for a part that has been damaged since it was found whole.
+        """
+        contents = self._files[number].read_bytes()
+        if not _is_whole(self._files[number], contents):
+            raise FormatError(f"{self._files[number]} is damaged; run again with --resume to make this part anew.")
+        return dict(load(contents))
+
+    def _find(self) -> dict[int, Path]:
+        files: dict[int, Path] = {}
+        for file in sorted(self.path.glob("[0-9]*-*.safetensors")):
+            number = file.name.partition("-")[0]
+            if number.isdigit() and _is_whole(file, file.read_bytes()):
+                files[int(number)] = file
+            else:
+                _logger.warning("%s is damaged; this part is made anew", file)
+                file.unlink()
+        return files
+
+
+def remove_parts(path: Path) -> None:
+    """Delete a folder of parts, if there is one."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from working on a folder of parts, which is made if need be.
+
+    The system lifts the lock of a process that dies. Systems without POSIX locks don't notice each other.
+
+    Raises:
+        FormatError: when another process holds the lock.
+    """
+    path.mkdir(exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(path / _LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FormatError(f"another process is at work on {path}; wait for it, or stop it.") from error
+        yield
+
+
+def first_difference(
+    kept: Mapping[str, Any], given: Mapping[str, Any], *, free: frozenset[str] = frozenset()
+) -> str | None:
+    """The first setting that differs, as words, or `None`; settings named in `free` are not compared."""
+    plain = json.loads(json.dumps(dict(given)))
+    for name in sorted((set(kept) | set(plain)) - free):
+        if kept.get(name) != plain.get(name):
+            return f"{name} was {_short(kept.get(name))} and is now {_short(plain.get(name))}"
+    return None
+
+
+def _short(value: Any) -> str:
+    words = "not set" if value is None else str(value)
+    return words if len(words) <= 80 else words[:77] + "..."
+
+
+def _is_whole(file: Path, contents: bytes) -> bool:
+    return file.stem.partition("-")[2] == hashlib.sha256(contents).hexdigest()
+
+
+def _write_durably(path: Path, contents: bytes) -> None:
+    """Write under a temporary name in the same folder, force to disk, rename."""
+    scratch = path.with_name(f"{path.name}.unfinished")
+    with open(scratch, "wb") as file:
+        file.write(contents)
+        file.flush()
+        os.fsync(file.fileno())
+    replace_durably(scratch, path)

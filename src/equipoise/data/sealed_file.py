@@ -1,0 +1,94 @@
+"""HDF5 files with a seal: a checksum in the user block in front of the file, checked before HDF5 parses anything.
+
+HDF5 readers skip a user block, so sealed files open everywhere. What the files contain is `store.py`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from equipoise.errors import FormatError
+
+__all__ = ["USER_BLOCK", "check_seal", "open_sealed", "replace_durably", "seal"]
+
+USER_BLOCK = 512
+"""Bytes before the HDF5 superblock; the smallest size that the format allows."""
+
+_MAGIC = b"equipoise sealed hdf5 1\n"
+_PIECE = 1 << 20
+
+
+def seal(path: Path) -> None:
+    """Write the checksum of a closed HDF5 file into its user block and force all of it to disk."""
+    with open(path, "r+b") as file:
+        header = _MAGIC + f"sha256 {_digest(path)}\nbytes {path.stat().st_size}\n".encode()
+        file.write(header.ljust(USER_BLOCK, b"\n"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_seal(path: Path) -> None:
+    """Compare a file with its seal.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        FormatError: for a file that carries no seal, is shorter or longer than sealed, or whose contents changed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}.")
+    with open(path, "rb") as file:
+        header = file.read(USER_BLOCK)
+    if not header.startswith(_MAGIC):
+        kind = "is an HDF5 file of another program" if h5py.is_hdf5(path) else "is not an HDF5 file"
+        raise FormatError(f"{path} {kind}; expected one that Equipoise wrote.")
+    entries = dict(line.split(" ", 1) for line in header.decode("ascii", "replace").splitlines()[1:] if " " in line)
+    if not entries.get("bytes", "").isdigit() or len(entries.get("sha256", "")) != 64:
+        raise FormatError(f"{path} is damaged: its seal cannot be read.")
+    size = path.stat().st_size
+    if size != int(entries["bytes"]):
+        raise FormatError(f"{path} is damaged: it has {size} bytes where {entries['bytes']} were written.")
+    if _digest(path) != entries["sha256"]:
+        raise FormatError(f"{path} is damaged: its contents differ from what was written (checksum).")
+
+
+@contextmanager
+def open_sealed(path: Path) -> Iterator[h5py.File]:
+    """Open a file for reading after checking its seal.
+
+    Raises:
+        FileNotFoundError, FormatError: as `check_seal`, and `FormatError` where HDF5 cannot open the file.
+    """
+    check_seal(path)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read as HDF5: {error}") from error
+    with file:
+        yield file
+
+
+def replace_durably(source: Path, target: Path) -> None:
+    """Rename `source` to `target` on the same file system, so that after a power cut either name holds a whole file."""
+    os.replace(source, target)
+    if os.name == "posix":
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of everything behind the user block."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        file.seek(USER_BLOCK)
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
