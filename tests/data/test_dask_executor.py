@@ -43,27 +43,35 @@ def threads_cluster() -> Iterator[Any]:
 
 
 def test_cluster_answers_every_batch_once(threads_cluster: Any) -> None:
-    answers = list(DaskExecutor(threads_cluster.scheduler_address).map_batches(double, list(range(20))))
-    assert sorted(answers) == [(n, 2 * n) for n in range(20)]
+    with DaskExecutor(threads_cluster.scheduler_address) as executor:
+        for count in (20, 3):
+            answers = list(executor.map_batches(double, list(range(count))))
+            assert sorted(answers) == [(n, 2 * n) for n in range(count)]
 
 
 def test_exception_on_the_cluster_is_raised_here_and_names_its_batch(threads_cluster: Any) -> None:
-    with pytest.raises(ValueError, match="0 is refused") as caught:
-        list(DaskExecutor(threads_cluster.scheduler_address).map_batches(refuse, [0]))
+    with (
+        DaskExecutor(threads_cluster.scheduler_address) as executor,
+        pytest.raises(ValueError, match="0 is refused") as caught,
+    ):
+        list(executor.map_batches(refuse, [0]))
     assert "in batch 0 of 1" in caught.value.__notes__[-1]
 
 
 def test_batch_of_a_lost_cluster_worker_is_done_again(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
-        answers = list(DaskExecutor(cluster.scheduler_address).map_batches(DieOnce(tmp_path / "died"), list(range(8))))
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        DaskExecutor(cluster.scheduler_address) as executor,
+    ):
+        answers = list(executor.map_batches(DieOnce(tmp_path / "died"), list(range(8))))
     assert sorted(answers) == [(n, 2 * n) for n in range(8)]
     assert (tmp_path / "died").exists()
 
 
 def test_unreachable_scheduler_is_named() -> None:
     pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
-    with pytest.raises(WorkerError, match="no Dask scheduler answers at tcp://127.0.0.1:9 within 0.5 s"):
+    with pytest.raises(WorkerError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 within 0\.5 s"):
         list(DaskExecutor("tcp://127.0.0.1:9", timeout=0.5).map_batches(double, [1]))
 
 

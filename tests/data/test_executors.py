@@ -50,6 +50,17 @@ class Refuse:
         return number
 
 
+class Counting:
+    """Counts its calls."""
+
+    def __init__(self, calls: int = 0) -> None:
+        self.calls = calls
+
+    def __call__(self, batch: int) -> int:
+        self.calls += 1
+        return self.calls
+
+
 class Unportable(Exception):
     def __init__(self, first: int, second: int) -> None:
         super().__init__(f"{first} and {second}")
@@ -102,10 +113,27 @@ def test_no_batches_need_no_workers() -> None:
 def test_stopping_early_leaves_no_process_behind() -> None:
     import multiprocessing
 
-    answers = ProcessExecutor(2).map_batches(Square(), list(range(6)))
-    next(answers)
-    answers.close()
-    assert multiprocessing.active_children() == []
+    before = set(multiprocessing.active_children())
+    with ProcessExecutor(2) as executor:
+        answers = executor.map_batches(Square(), list(range(6)))
+        next(answers)
+        answers.close()
+    assert set(multiprocessing.active_children()) <= before
+
+
+def test_processes_and_their_function_stay_for_the_next_call() -> None:
+    with ProcessExecutor(1) as executor:
+        counter = Counting()
+        assert list(executor.map_batches(counter, [0, 0])) == [(0, 1), (1, 2)]
+        assert list(executor.map_batches(counter, [0])) == [(0, 3)]
+        assert list(executor.map_batches(Counting(10), [0])) == [(0, 11)]
+
+
+def test_processes_go_on_after_an_exception() -> None:
+    with ProcessExecutor(1) as executor:
+        with pytest.raises(ValueError, match="two is refused"):
+            list(executor.map_batches(Refuse(), [2, 3]))
+        assert list(executor.map_batches(Refuse(), [3])) == [(0, 3)]
 
 
 @pytest.mark.parametrize(("workers", "tries"), [(0, 1), (1, 0)])

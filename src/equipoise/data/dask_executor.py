@@ -1,6 +1,7 @@
 """Running batches on a Dask cluster; needs the extra `equipoise[distributed]`, imported when first used.
 
-Dask does a lost worker's batches again. Each worker builds the function once per thread.
+Dask does a lost worker's batches again. The connection stays for later calls until `close`. Each worker builds the
+function once per thread.
 """
 
 from __future__ import annotations
@@ -36,19 +37,30 @@ class DaskExecutor:
         if not address.strip():
             raise ValueError("the cluster address is empty; expected one such as tcp://host:8786.")
         self.address, self.timeout = address, timeout
+        self._client: Any = None
+
+    def __enter__(self) -> DaskExecutor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the cluster; a later call connects again."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def map_batches(
         self, function: Callable[[Batch], Answer], batches: Sequence[Batch]
     ) -> Iterator[tuple[int, Answer]]:
         """See `Executor.map_batches`."""
-        client = self._connect()
-        try:
-            threads = sum(client.nthreads().values())
-            if threads == 0:
-                raise WorkerError(f"the Dask scheduler at {self.address} has no workers; start some and try again.")
-            yield from self._run(client, function, batches, window=4 * threads)
-        finally:
-            client.close()
+        if self._client is None or self._client.status != "running":
+            self._client = self._connect()
+        threads = sum(self._client.nthreads().values())
+        if threads == 0:
+            raise WorkerError(f"the Dask scheduler at {self.address} has no workers; start some and try again.")
+        yield from self._run(self._client, function, batches, window=4 * threads)
 
     def _connect(self) -> Any:
         try:

@@ -62,24 +62,30 @@ class SerialExecutor:
 
 @dataclass
 class _Worker:
+    """A process, our end of its pipe, the function it has, and the batch it is at."""
+
     process: Any
     connection: Connection
+    payload: bytes | None = None
     batch: int | None = None
 
 
 @dataclass
-class _Queue:
-    """Batches to do and how often each was tried."""
+class _Work:
+    """A function, its batches, which of them wait, and how often each was given back."""
 
+    payload: bytes
+    batches: Sequence[Any]
     waiting: deque[int]
-    tries: dict[int, int] = field(default_factory=dict)
+    deaths: dict[int, int] = field(default_factory=dict)
 
 
 class ProcessExecutor:
     """Runs batches in processes of this machine, one thread each, so that results don't depend on their number.
 
-    A process that dies gives its batch back, to be done again by a fresh one. Functions and batches are pickled on
-    their way to a process; a script that uses this needs the usual `if __name__ == "__main__":`.
+    A process that dies gives its batch back, to be done again by a fresh one. Processes stay for later calls, with the
+    function they have built, until `close`; the executor is a context manager. Functions and batches are pickled on
+    their way; a script that uses this needs the usual `if __name__ == "__main__":`.
 
     Args:
         workers: number of processes, at least 1.
@@ -94,17 +100,30 @@ class ProcessExecutor:
         if workers < 1 or tries < 1:
             raise ValueError(f"workers={workers} and tries={tries} must be at least 1.")
         self.workers, self.tries = workers, tries
+        self._idle: list[_Worker] = []
+
+    def __enter__(self) -> ProcessExecutor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes; a later call starts new ones."""
+        while self._idle:
+            _stop(self._idle.pop())
 
     def map_batches(
         self, function: Callable[[Batch], Answer], batches: Sequence[Batch]
     ) -> Iterator[tuple[int, Answer]]:
         """See `Executor.map_batches`."""
-        payload = pickle.dumps(function)
-        queue = _Queue(deque(range(len(batches))))
-        pool = [_start(payload) for _ in range(min(self.workers, len(batches)))]
+        work = _Work(pickle.dumps(function), batches, deque(range(len(batches))))
+        pool, self._idle = self._idle, []
         try:
+            while len(pool) < min(self.workers, len(batches)):
+                pool.append(_start())
             for worker in pool:
-                _assign(worker, queue, batches)
+                _assign(worker, work)
             while any(worker.batch is not None for worker in pool):
                 ready = wait([worker.connection for worker in pool if worker.batch is not None])
                 for place, worker in enumerate(pool):
@@ -112,63 +131,63 @@ class ProcessExecutor:
                         continue
                     message = _receive(worker)
                     if message is None:
-                        pool[place] = self._replace(worker, queue, payload, len(batches))
-                        _assign(pool[place], queue, batches)
+                        pool[place] = self._replaced(worker, work)
                         continue
                     number, worker.batch = worker.batch, None
                     if not message[0]:
                         raise _with_note(message[1], message[2], number, len(batches))
-                    _assign(worker, queue, batches)
+                    _assign(worker, work)
                     assert number is not None
                     yield number, message[1]
-                _employ_idle(pool, queue, batches)
+                for worker in pool:
+                    if worker.batch is None:
+                        _assign(worker, work)
         finally:
             for worker in pool:
-                _stop(worker)
+                if worker.batch is None:
+                    self._idle.append(worker)
+                else:
+                    _stop(worker)
 
-    def _replace(self, worker: _Worker, queue: _Queue, payload: bytes, total: int) -> _Worker:
-        """Give the batch of a dead process back and start a fresh one."""
+    def _replaced(self, worker: _Worker, work: _Work) -> _Worker:
+        """A fresh process in place of a dead one, whose batch is given back."""
         number = worker.batch
         assert number is not None
         worker.process.join(_GRACE)
         code = worker.process.exitcode
-        queue.tries[number] = queue.tries.get(number, 0) + 1
-        if queue.tries[number] >= self.tries:
+        work.deaths[number] = work.deaths.get(number, 0) + 1
+        if work.deaths[number] >= self.tries:
             raise WorkerError(
-                f"batch {number} of {total} ended its worker process {self.tries} times (last exit status {code}); "
-                "it may need more memory than there is: use fewer workers or smaller batches."
+                f"batch {number} of {len(work.batches)} ended its worker process {self.tries} times (last exit status "
+                f"{code}); it may need more memory than there is: use fewer workers or smaller batches."
             )
         _logger.warning("a worker process ended with status %s; batch %d is done again", code, number)
         _stop(worker)
-        queue.waiting.appendleft(number)
-        return _start(payload)
+        work.waiting.appendleft(number)
+        return _start()
 
 
-def _start(payload: bytes) -> _Worker:
+def _start() -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, payload), daemon=True)
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
-def _assign(worker: _Worker, queue: _Queue, batches: Sequence[Any]) -> None:
-    if not queue.waiting:
+def _assign(worker: _Worker, work: _Work) -> None:
+    """Send a worker its next batch, after the function if it has another one."""
+    if not work.waiting:
         return
-    worker.batch = queue.waiting.popleft()
+    worker.batch = work.waiting.popleft()
+    fresh = None if worker.payload == work.payload else work.payload
+    worker.payload = work.payload
     try:
-        worker.connection.send(batches[worker.batch])
+        worker.connection.send((fresh, work.batches[worker.batch]))
     except OSError:
         # The process is gone; reading from it says so, and its batch is then given back.
         _logger.debug("batch %d could not be sent", worker.batch)
-
-
-def _employ_idle(pool: list[_Worker], queue: _Queue, batches: Sequence[Any]) -> None:
-    """Hand batches that were given back to processes that have run out of work."""
-    for worker in pool:
-        if worker.batch is None:
-            _assign(worker, queue, batches)
 
 
 def _receive(worker: _Worker) -> tuple[bool, Any, str] | None:
@@ -194,24 +213,24 @@ def _with_note(error: Any, trace: str, number: int | None, total: int) -> Except
     return raised
 
 
-def _work(connection: Connection, payload: bytes) -> None:
-    """What a worker process does: build the function once, then answer batches until the other side is gone."""
+def _serve(connection: Connection) -> None:
+    """What a worker process does: answer batches with the last function it was sent, until the other side is gone."""
     use_one_thread()
-    function = None
+    function: Any = None
     while True:
         try:
-            batch = connection.recv()
+            payload, batch = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            if function is None:
+            if payload is not None:
                 function = pickle.loads(payload)
             message = (True, function(batch), "")
         except Exception as error:
             message = (False, _portable(error), traceback.format_exc())
         try:
             connection.send(message)
-        except (BrokenPipeError, ConnectionError):
+        except OSError:
             return
 
 

@@ -45,18 +45,25 @@ class SnapshotSolver:
     ) -> None:
         self.mesh, self.materials, self.fields, self.device = mesh, dict(materials), fields, device
         self._options: dict[str, Any] = {"linear_solver": linear_solver, "rtol": rtol, "max_iterations": max_iterations}
+        self._cell: PeriodicCell | None = None
         self._solver: CellSolver | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the solver, whose factorisations can't travel."""
-        return dict(self.__dict__, _solver=None)
+        """Everything but the cell, which is quickly built, and the solver, whose factorisations can't travel."""
+        return dict(self.__dict__, _cell=None, _solver=None)
+
+    @property
+    def cell(self) -> PeriodicCell:
+        """The cell, built at first use."""
+        if self._cell is None:
+            self._cell = PeriodicCell(self.mesh, self.materials, device=self.device)
+        return self._cell
 
     @property
     def solver(self) -> CellSolver:
         """The solver, built at first use."""
         if self._solver is None:
-            cell = PeriodicCell(self.mesh, self.materials, device=self.device)
-            self._solver = CellSolver(cell, **self._options)
+            self._solver = CellSolver(self.cell, **self._options)
         return self._solver
 
     def __call__(self, strain: torch.Tensor | np.ndarray) -> dict[str, np.ndarray]:
