@@ -7,7 +7,7 @@ where a factorisation is dear, strains advance in lockstep under conjugate gradi
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -20,7 +20,8 @@ __all__ = ["CellSolution", "CellSolver"]
 
 _SMALLEST_STEP = 1 / 64
 _LOCKSTEP = 16
-_TANGENT_RTOL = 1e-5
+_TANGENT_RTOL = 1e-4
+_NEIGHBOURS = 64
 
 
 @dataclass(frozen=True)
@@ -112,15 +113,19 @@ class CellSolver:
             throw: whether a failing strain raises; otherwise it is flagged in `converged`.
         """
         strain = self._checked(strain)
-        if start is None:
-            start = strain @ self._initial_slope.T
-        if start.shape != (len(strain), self.cell.n_unknowns):
+        if start is not None and start.shape != (len(strain), self.cell.n_unknowns):
             raise ValueError(f"start has shape {tuple(start.shape)}; expected ({len(strain)}, {self.cell.n_unknowns}).")
-        size = 1 if self._is_direct else _LOCKSTEP
-        parts = [
-            self._solve_chunk(strain[i : i + size], start[i : i + size], tangent) for i in range(0, len(strain), size)
-        ]
-        solution, result = _concatenate([part for part, _ in parts]), torch.cat([r for _, r in parts])
+        if self._is_direct and tangent and start is None and len(strain) > 2:
+            parts, order = self._solve_from_neighbours(strain)
+        else:
+            start = strain @ self._initial_slope.T if start is None else start
+            size = 1 if self._is_direct else _LOCKSTEP
+            chunks = [slice(i, i + size) for i in range(0, len(strain), size)]
+            parts = [self._solve_chunk(strain[chunk], start[chunk], tangent) for chunk in chunks]
+            order = torch.arange(len(strain))
+        back = torch.argsort(order).to(strain.device)
+        solution = _reordered(_concatenate([part for part, _ in parts]), back)
+        result = torch.cat([ending for _, ending in parts])[back]
         if throw:
             raise_unless_converged(
                 Solution(solution.fluctuation, result, solution.iterations, solution.residual), "unit cell"
@@ -137,6 +142,24 @@ class CellSolver:
         if bad:
             raise ValueError(f"strain {bad[0]} is {strain[bad[0]].tolist()}; every component must be finite.")
         return strain
+
+    def _solve_from_neighbours(
+        self, strain: torch.Tensor
+    ) -> tuple[list[tuple[CellSolution, torch.Tensor]], torch.Tensor]:
+        """Solve strains one by one along a short path, each extrapolated from the nearest of the last solved ones."""
+        order = _short_path(strain)
+        zero = self.cell.weights.new_zeros(1, self.cell.n_strain)
+        known = [(zero, torch.zeros_like(self._initial_slope.T[:1]), self._initial_slope)]
+        parts = []
+        for row in order.tolist():
+            target = strain[row : row + 1]
+            nearest = min(known, key=lambda item: float((target - item[0]).square().sum()))
+            start = nearest[1] + (target - nearest[0]) @ nearest[2].T
+            part, result = self._solve_chunk(target, start, tangent=True)
+            parts.append((part, result))
+            if bool(part.converged[0]) and part.sensitivity is not None:
+                known = [*known[-_NEIGHBOURS:], (target, part.fluctuation, part.sensitivity[0])]
+        return parts, order
 
     def _solve_chunk(
         self, strain: torch.Tensor, start: torch.Tensor, tangent: bool
@@ -279,9 +302,30 @@ def _solve_rows(factor: Factorization, rhs: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(solved, device=rhs.device)
 
 
+def _short_path(strain: torch.Tensor) -> torch.Tensor:
+    """Order of the strains `(n, v)` in which each is the one nearest to those before it, from zero on (Prim, 1957)."""
+    distance = strain.square().sum(-1)
+    left = torch.ones(len(strain), dtype=torch.bool, device=strain.device)
+    order = []
+    for _ in range(len(strain)):
+        row = int(torch.where(left, distance, torch.inf).argmin())
+        order.append(row)
+        left[row] = False
+        distance = torch.minimum(distance, (strain - strain[row]).square().sum(-1))
+    return torch.tensor(order)
+
+
 def _concatenate(parts: list[CellSolution]) -> CellSolution:
     def joined(name: str) -> torch.Tensor | None:
         values = [getattr(part, name) for part in parts]
         return None if values[0] is None else torch.cat(values)
 
-    return parts[0] if len(parts) == 1 else CellSolution(**{name: joined(name) for name in CellSolution.__annotations__})
+    return parts[0] if len(parts) == 1 else CellSolution(**{name: joined(name) for name in _FIELDS})
+
+
+def _reordered(solution: CellSolution, order: torch.Tensor) -> CellSolution:
+    values = {name: getattr(solution, name) for name in _FIELDS}
+    return CellSolution(**{name: None if value is None else value[order] for name, value in values.items()})
+
+
+_FIELDS = tuple(field.name for field in fields(CellSolution))
