@@ -6,8 +6,9 @@ in `reduced.py`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,9 +18,16 @@ import torch
 from equipoise.errors import ConvergenceError, FormatError
 from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell
+from equipoise.problems.mechanics.lockstep_newton import EnergyForms
 from equipoise.problems.mechanics.material_field import MaterialField
+from equipoise.problems.mechanics.reduced import ReducedProblem, linear_points
 
-__all__ = ["Cubature", "empirical_cubature", "linear_points"]
+__all__ = ["Cubature", "empirical_cubature"]
+
+_log = logging.getLogger(__name__)
+
+_MEASURED = 10
+"""Snapshots at which the excess of a cubature is measured."""
 
 LinearPhases = Literal["exact", "sampled"]
 
@@ -34,14 +42,15 @@ class Cubature:
         linear_phases: `"exact"`: the points stand for the nonlinear phases, and linear ones are summed over all their
             points in advance; `"sampled"`: they stand for the whole cell.
         rows: number R of compressed conditions fitted.
-        held_back_error: root mean square error of the sums at snapshots that were not fitted, relative to their size.
+        excess: by how much the gap of both problems solved on these points exceeds the smallest gap that the bases
+            allow, relative to it; predicted by one Newton step over all points, mean over strains that were not fitted.
     """
 
     points: torch.Tensor
     weights: torch.Tensor
     linear_phases: LinearPhases = "exact"
     rows: int = 0
-    held_back_error: float = 0.0
+    excess: float = 0.0
 
     def all_points(self, cell: PeriodicCell) -> tuple[torch.Tensor, torch.Tensor]:
         """Points and weights that stand for the whole cell, with every point of the linear phases where left out."""
@@ -52,7 +61,7 @@ class Cubature:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything as named tensors, ready for a safetensors file."""
-        figures = torch.tensor([float(self.linear_phases == "exact"), float(self.rows), self.held_back_error]).double()
+        figures = torch.tensor([float(self.linear_phases == "exact"), float(self.rows), self.excess]).double()
         return {"points": self.points, "weights": self.weights, "figures": figures}
 
     @classmethod
@@ -61,27 +70,22 @@ class Cubature:
         missing = [name for name in ("points", "weights", "figures") if name not in tensors]
         if missing:
             raise FormatError(f"the cubature lacks the tensor {missing[0]!r}.")
-        is_exact, rows, error = tensors["figures"].tolist()
+        is_exact, rows, excess = tensors["figures"].tolist()
         phases: LinearPhases = "exact" if is_exact else "sampled"
-        return cls(tensors["points"], tensors["weights"], phases, int(rows), error)
-
-
-def linear_points(law: MaterialField) -> torch.Tensor:
-    """Which points have a linear law, `(P,)` booleans."""
-    return torch.tensor([material.is_linear for material in law.materials], device=law.index.device)[law.index]
+        return cls(tensors["points"], tensors["weights"], phases, int(rows), excess)
 
 
 def empirical_cubature(
     cell: PeriodicCell,
     bases: ReducedBases,
     *,
-    rows: int | Sequence[int] = 600,
+    rows: int | Sequence[int] = (200, 300, 450, 700),
     candidates: int = 2500,
     displacement_perturbation: float = 0.05,
     stress_perturbation: float = 0.02,
     linear_phases: LinearPhases = "exact",
     held_back: float = 0.1,
-    accept: float = 1e-3,
+    accept: float = 0.02,
     seed: int = 0,
 ) -> Cubature:
     """Fit points with positive weights to the sums of both reduced problems.
@@ -92,12 +96,12 @@ def empirical_cubature(
 
     Args:
         cell: the unit cell. bases: its modes, made with the snapshots' macroscopic strains.
-        rows: compressed conditions R; more give more points. Of several, the first whose held-back error is at most
-            `accept` is taken, or the best.
+        rows: compressed conditions R; more give more points. Of several, the first whose `Cubature.excess` is at most
+            `accept` is taken, or else the best.
         candidates: points preselected at random.
         displacement_perturbation, stress_perturbation: relative to the mean size of each coefficient.
         linear_phases: see `Cubature`.
-        held_back: share of the snapshots that is not fitted and only measures the error.
+        held_back: share of the snapshots that is not fitted; up to ten of them measure the excess.
         accept: see `rows`.
         seed: of every random choice.
 
@@ -116,22 +120,24 @@ def empirical_cubature(
     if len(covered) == 0:
         return Cubature(cell.point_tags.new_zeros(0), cell.weights.new_zeros(0), linear_phases)
     picked = covered[torch.randperm(len(covered), generator=generator)[:candidates]].sort().values.to(cell.device)
-    matrix, sums = _conditions(
+    matrix, sums, snapshots = _conditions(
         cell, bases, covered.to(cell.device), picked, (displacement_perturbation, stress_perturbation), generator
     )
     order = torch.randperm(len(matrix), generator=generator).to(cell.device)
     n_held = min(len(matrix) - 1, round(held_back * len(matrix)))
-    fitted, held = order[n_held:], order[:n_held]
+    fitted, measured = order[n_held:], snapshots[order[:n_held] if n_held else order][:_MEASURED]
     volume = float(cell.weights[covered.to(cell.device)].sum())
-    best = Cubature(picked[:0], cell.weights[:0], linear_phases, held_back_error=float("inf"))
+    full = ReducedProblem.on_all_points(cell, bases)
+    best = Cubature(picked[:0], cell.weights[:0], linear_phases, excess=float("inf"))
     for choice in choices:
         weights = _fit(matrix[fitted], sums[fitted], volume, cell.weights[picked], choice, generator)
-        error = _relative_error(matrix[held], sums[held], weights, volume)
         kept = weights > 0
-        found = Cubature(picked[kept], weights[kept], linear_phases, choice, error)
-        if error < best.held_back_error:
+        found = Cubature(picked[kept], weights[kept], linear_phases, choice)
+        found = replace(found, excess=_excess(cell, bases, found, full, bases.strain[measured]))
+        if found.excess < best.excess or len(best.points) == 0:
             best = found
-        if error <= accept:
+        _log.info("cubature of %d points from %d rows: excess gap %.1e", len(found.points), choice, found.excess)
+        if found.excess <= accept:
             break
     return best
 
@@ -154,25 +160,30 @@ def _conditions(
     picked: torch.Tensor,
     perturbation: tuple[float, float],
     generator: torch.Generator,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Densities at the candidate points `(m, k, P)` and their weighted sums over the covered points `(m, k)`."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Densities at the candidate points `(m, k, P)`, their weighted sums over the covered points `(m, k)`, and the
+    numbers of the snapshots that they belong to, `(m,)`.
+    """
     law, weights = cell.law.at(covered), cell.weights[covered]
     strain_modes, stress_modes = bases.strain_modes[covered], bases.stress_modes[covered]
     position = torch.searchsorted(covered, picked)
-    columns, sums, sizes = [], [], []
-    for strain, displacement, stress in _perturbed(bases, perturbation, generator):
+    columns, sums, sizes, snapshots = [], [], [], []
+    widths: list[int] = []
+    for number, (strain, displacement, stress) in enumerate(_perturbed(bases, perturbation, generator)):
         groups = _densities(law, strain, strain_modes @ displacement + strain, stress, (strain_modes, stress_modes))
         if groups is None:
             continue
+        snapshots.append(number)
+        widths = [group.shape[1] for group in groups]
         sizes.append(torch.stack([group.abs().mean() for group in groups]))
         sums.append(torch.cat([weights @ group for group in groups]))
         columns.append(torch.cat([group[position] for group in groups], 1).T)
     if not columns:
         raise ConvergenceError("no snapshot's stress lies in the range of the law; keep more stress modes.")
-    widths = torch.tensor([group.shape[1] for group in groups], device=sums[0].device)
-    scale = torch.stack(sizes).mean(0).repeat_interleave(widths)
+    device = cell.device
+    scale = torch.stack(sizes).mean(0).repeat_interleave(torch.tensor(widths, device=device))
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    return torch.stack(columns) / scale[:, None], torch.stack(sums) / scale
+    return torch.stack(columns) / scale[:, None], torch.stack(sums) / scale, torch.tensor(snapshots, device=device)
 
 
 def _perturbed(
@@ -230,15 +241,33 @@ def _fit(
         projection /= rows**0.5
         conditions, target = projection @ conditions, projection @ target
     emphasis = float(torch.linalg.vector_norm(conditions) / point_weights.norm() / len(conditions) ** 0.5)
-    conditions = torch.cat([conditions, emphasis * point_weights[None]]).cpu().numpy()
-    target = np.append(target.cpu().numpy(), emphasis * volume)
-    factors, _ = scipy.optimize.nnls(conditions, target, maxiter=10 * conditions.shape[1])
+    matrix_rows = torch.cat([conditions, emphasis * point_weights[None]]).cpu().numpy()
+    right = np.append(target.cpu().numpy(), emphasis * volume)
+    try:
+        factors, _ = scipy.optimize.nnls(matrix_rows, right, maxiter=10 * matrix_rows.shape[1])
+    except RuntimeError as error:
+        raise ConvergenceError(f"nonnegative least squares over {matrix_rows.shape[1]} points: {error}.") from error
     weights = torch.as_tensor(factors, device=point_weights.device) * point_weights
     return weights * (volume / weights.sum())
 
 
-def _relative_error(matrix: torch.Tensor, sums: torch.Tensor, weights: torch.Tensor, volume: float) -> float:
-    """Root mean square error of the averages of densities that have unit mean size."""
-    if len(matrix) == 0:
-        return 0.0
-    return float(((matrix @ weights - sums) / volume).square().mean().sqrt())
+def _excess(
+    cell: PeriodicCell, bases: ReducedBases, cubature: Cubature, full: ReducedProblem, strain: torch.Tensor
+) -> float:
+    """Relative excess of the gap, predicted from the Newton decrements over all points at the optima on these."""
+    problem = ReducedProblem.on_cubature(cell, bases, cubature)
+    try:
+        displacement, stress = problem.solve(strain)
+    except ConvergenceError:
+        return float("inf")
+    removable = _decrement_energy(full.primal(strain, displacement)) + _decrement_energy(full.dual(strain, stress))
+    gap, _ = full.gap_and_energy(strain, displacement, stress)
+    excess = float((removable / (gap - removable).clamp(min=0)).mean())
+    return excess if excess == excess else float("inf")
+
+
+def _decrement_energy(forms: EnergyForms) -> torch.Tensor:
+    """Energy that one Newton step would remove, `(n,)`; `inf` outside the domain."""
+    factor, _ = torch.linalg.cholesky_ex(forms.hessian)
+    step = torch.cholesky_solve(forms.gradient[..., None], factor)[..., 0]
+    return torch.where(torch.isfinite(forms.energy), (step * forms.gradient).sum(-1) / 2, torch.inf)

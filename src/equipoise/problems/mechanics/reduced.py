@@ -1,25 +1,27 @@
-"""The two reduced problems of a unit cell: least energy over displacement modes, least complementary energy over stress modes.
+"""The two reduced problems of a unit cell: least energy over displacement modes, and its dual over stress modes.
 
-Both are convex and small, and run batched over strains on all quadrature points or on a few weighted ones. How modes and
-points are chosen lives in `bases.py` and `cubature.py`.
+Both are convex and small, and run batched over strains on all quadrature points or on a few weighted ones. How modes
+and points are chosen lives in `bases.py` and `cubature.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 
 from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell
-from equipoise.problems.mechanics.cubature import Cubature, linear_points
 from equipoise.problems.mechanics.lockstep_newton import EnergyForms, lockstep_newton
 from equipoise.problems.mechanics.material_field import MaterialField
 from equipoise.problems.mechanics.symmetric_forms import SymmetricForms, inverse_symmetric
 from equipoise.solvers.solution import Solution, raise_unless_converged
 
-__all__ = ["EnergyForms", "ReducedEnergies", "ReducedProblem"]
+if TYPE_CHECKING:
+    from equipoise.problems.mechanics.cubature import Cubature
+
+__all__ = ["EnergyForms", "ReducedEnergies", "ReducedProblem", "linear_points"]
 
 _Tensors = TypeVar("_Tensors", bound=tuple[torch.Tensor, ...])
 
@@ -103,7 +105,7 @@ class ReducedProblem:
 
     @classmethod
     def on_cubature(cls, cell: PeriodicCell, bases: ReducedBases, cubature: Cubature) -> ReducedProblem:
-        """The problem over a few weighted points; linear phases are summed exactly where the cubature leaves them out."""
+        """The problem over a few weighted points; linear phases are summed exactly where they are left out."""
         bases.check_cell(cell)
         points, weights = cubature.all_points(cell)
         return cls(
@@ -122,7 +124,7 @@ class ReducedProblem:
         return EnergyForms(forms.energy, forms.gradient[:, v:], forms.hessian[:, v:, v:])
 
     def dual(self, strain: torch.Tensor, stress: torch.Tensor) -> EnergyForms:
-        """`<W*(S b)> - Ebar . <S b>` with gradient and Hessian in `b`; `inf` where `S b` leaves the range of the law."""
+        """`<W*(S b)> - Ebar . <S b>` with gradient and Hessian in `b`; `inf` outside the range of the law."""
         return self._in_chunks(self._complementary_energy, strain, stress)
 
     def solve_primal(
@@ -164,8 +166,8 @@ class ReducedProblem:
     ) -> torch.Tensor:
         """Coefficients `(n, r_s)` of least complementary energy.
 
-        Args: as for `solve_primal`. By default the start is the law's stress at the least energy, projected on the modes;
-            a start outside the range of the law is shrunk until it lies inside.
+        Args: as for `solve_primal`. By default the start is the law's stress at the least energy, projected on the
+            modes; a start outside the range of the law is shrunk until it lies inside.
         """
         if start is None:
             start = self.project_stress(strain, self.solve_primal(strain, rtol=1e-2, max_iterations=3, throw=False))
@@ -210,38 +212,43 @@ class ReducedProblem:
             upper = _quadratic(unknowns, self._linear_strain, unknowns) / 2 + energy @ self.shares
             conjugate = self.law.conjugate(self._stress(stress))
             is_finite = conjugate.is_finite.all(-1)
-            complementary = _quadratic(stress, self._linear_stress, stress) / 2 + conjugate.energy @ self.shares
+            point_energy = torch.where(is_finite[:, None], conjugate.energy, torch.zeros_like(conjugate.energy))
+            complementary = _quadratic(stress, self._linear_stress, stress) / 2 + point_energy @ self.shares
             lower = (strain * (stress @ self._coupling.T)).sum(-1) - complementary
             return upper, torch.where(is_finite, lower, torch.full_like(lower, -torch.inf)), is_finite
 
         return ReducedEnergies(*self._in_chunks(sides, strain, displacement, stress))
 
-    def gap(self, strain: torch.Tensor, displacement: torch.Tensor, stress: torch.Tensor) -> torch.Tensor:
-        """Constitutive-relation error `<W(eps) + W*(sig) - sig . eps>`, `(n,)`, MPa; not negative, `inf` without bound.
+    def gap_and_energy(
+        self, strain: torch.Tensor, displacement: torch.Tensor, stress: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Constitutive-relation error `<W(eps) + W*(sig) - sig . eps>` and energy `<W(eps)>`, `(n,)` each, MPa.
 
-        Over all points it equals `upper - lower`; over a cubature it is the better estimate of it, because each point's
-        share is positive.
+        The error is not negative, and `inf` without a finite bound. Over all points it equals `upper - lower`; over a
+        cubature it is the better estimate of it, because each point's share is positive.
 
         Source: Ladevèze and Leguillon (1983).
         """
 
-        def error(*chunk: torch.Tensor) -> tuple[torch.Tensor]:
+        def errors(*chunk: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             strain, displacement, stress = chunk
             unknowns = torch.cat([strain, displacement], -1)
             point_strain, point_stress = self._strain(unknowns), self._stress(stress)
             conjugate = self.law.conjugate(point_stress, point_strain)
-            density = self.law.energy(point_strain) + conjugate.energy - (point_stress * point_strain).sum(-1)
-            linear = _quadratic(unknowns, self._linear_strain, unknowns) / 2
-            linear = linear + _quadratic(stress, self._linear_stress, stress) / 2
+            energy = self.law.energy(point_strain)
+            density = energy + conjugate.energy - (point_stress * point_strain).sum(-1)
+            linear_energy = _quadratic(unknowns, self._linear_strain, unknowns) / 2
+            linear = linear_energy + _quadratic(stress, self._linear_stress, stress) / 2
             linear = linear - _quadratic(unknowns, self._linear_work, stress)
-            total = linear.clamp(min=0) + density.clamp(min=0) @ self.shares
             finite = conjugate.is_finite.all(-1)
-            return (torch.where(finite, total, torch.full_like(total, torch.inf)),)
+            density = torch.where(finite[:, None], density.clamp(min=0), torch.zeros_like(density))
+            gap = torch.where(finite, linear.clamp(min=0) + density @ self.shares, torch.inf)
+            return gap, linear_energy + energy @ self.shares
 
-        return self._in_chunks(error, strain, displacement, stress)[0]
+        return self._in_chunks(errors, strain, displacement, stress)
 
     def kinematic_response(self, strain: torch.Tensor, displacement: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Stress of the law averaged, `(n, v)`, and its tangent `<C> - G^T H^-1 G`, symmetric, exact at the least energy."""
+        """Average of the law's stress, `(n, v)`, and its tangent `<C> - G^T H^-1 G`: consistent at the least energy."""
 
         def response(*chunk: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             forms, v = self._strain_energy(*chunk), self.n_strain
@@ -319,7 +326,8 @@ class ReducedProblem:
         linear = stress @ self._linear_stress
         work = strain @ self._coupling
         energy = (linear * stress).sum(-1) / 2 - (work * stress).sum(-1)
-        energy = torch.where(is_finite, energy + conjugate.energy @ self.shares, torch.inf)
+        point_energy = torch.where(is_finite[:, None], conjugate.energy, torch.zeros_like(conjugate.energy))
+        energy = torch.where(is_finite, energy + point_energy @ self.shares, torch.inf)
         gradient = linear - work + (conjugate_strain * self.shares[:, None]).flatten(1) @ self._stress_operator
         return EnergyForms(energy, gradient, self._linear_stress + self._stress_forms.sum(compliance)), conjugate_strain
 
@@ -360,7 +368,12 @@ class ReducedProblem:
         parts = [function(*(t[i : i + size] for t in tensors)) for i in range(0, len(tensors[0]), size)]
         joined = [torch.cat(column) for column in zip(*parts, strict=True)]
         kind = type(parts[0])
-        return kind._make(joined) if hasattr(kind, "_make") else kind(joined)
+        return kind(*joined) if hasattr(kind, "_fields") else kind(joined)
+
+
+def linear_points(law: MaterialField) -> torch.Tensor:
+    """Which points have a linear law, `(P,)` booleans."""
+    return torch.tensor([material.is_linear for material in law.materials], device=law.index.device)[law.index]
 
 
 def _parts(solution: Solution) -> tuple[torch.Tensor, ...]:

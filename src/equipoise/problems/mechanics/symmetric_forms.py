@@ -83,4 +83,4 @@ def _inverse_3(matrices: torch.Tensor) -> torch.Tensor:
     aa, bb, cc = d * f - e * e, c * e - b * f, b * e - c * d
     dd, ee, ff = a * f - c * c, b * c - a * e, a * d - b * b
     entries = torch.stack([aa, bb, cc, bb, dd, ee, cc, ee, ff], -1)
-    return (entries / (a * aa + b * bb + c * cc)[..., None]).unflatten(-1, (3, 3))
+    return (entries / (a * aa + b * bb + c * cc)[..., None]).reshape(matrices.shape)
