@@ -1,0 +1,87 @@
+"""The `equipoise` command: finds the subcommand, imports it only then, and turns errors into one sentence.
+
+A subcommand is a function in `equipoise/cli/<module>.py` with Typer's annotations; it is entered in `_COMMANDS` with one
+line of help, so that `equipoise --help` imports none of the library.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import Any
+
+import click
+import typer
+
+from equipoise import __version__
+from equipoise.errors import EquipoiseError
+
+__all__ = ["main"]
+
+_COMMANDS: dict[str, tuple[str, str, str]] = {
+    "problems": ("problems", "problems", "List the built-in structures and unit cells."),
+    "homogenize": ("homogenize", "homogenize", "Homogenised stress and tangent of a unit cell at given strains."),
+    "generate": ("generate", "generate", "Make a data set, such as snapshots of a unit cell."),
+    "train": ("train", "train", "Train a micro model from snapshots."),
+    "evaluate": ("evaluate", "evaluate", "Errors of a trained micro model on strains it has not seen."),
+    "simulate": ("simulate", "simulate", "Run a structure with a full-field, learned or constitutive micro model."),
+    "reproduce": ("reproduce", "reproduce", "Run a published method's claim and say whether it held."),
+    "demo": ("demo", "demo", "Microstructure to structure in a few minutes, with a report."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, function, _ = _COMMANDS[cmd_name]
+        loaded = importlib.import_module(f"equipoise.cli.{module}")
+        app = getattr(loaded, "app", None)
+        if app is None:
+            app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+            app.command(name=cmd_name)(getattr(loaded, function))
+        command: Any = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, help="Solve, learn and embed families of equilibrium problems.")
+@click.version_option(__version__, prog_name="equipoise")
+@click.option("-v", "--verbose", count=True, help="More messages on standard error; twice for all, with tracebacks.")
+def _app(verbose: int) -> None:
+    level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s: %(message)s")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a criterion did not hold, 2 the input was bad."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = _app.main(args=words, prog_name="equipoise", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (EquipoiseError, ValueError, TypeError, OSError, ImportError) as error:
+        if any(word in ("-vv", "--verbose") for word in words):
+            raise
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
