@@ -99,11 +99,13 @@ class MicroModel(ABC):
         n_strain: Voigt components v, 3 in the plane and 6 in space.
         dim: 2 or 3.
         box: lowest and highest strain components of the training range, `(2, v)`, or `None` if there is no limit.
+        fingerprint: digest of everything that its answers depend on; a simulation is resumed only with the same one.
     """
 
     n_strain: int
     dim: int
     box: torch.Tensor | None = None
+    fingerprint: str = ""
 
     @abstractmethod
     def respond(self, strain: torch.Tensor, *, state: State = None) -> Response:

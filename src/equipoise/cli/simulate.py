@@ -1,0 +1,207 @@
+"""`equipoise simulate`: run a structure with a full-field, a learned or a constitutive micro model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from equipoise.cli.simulate_settings import MicroSettings, OutputSettings
+    from equipoise.multiscale.micro import MicroModel
+    from equipoise.multiscale.simulation import LoadStep, Simulation
+    from equipoise.multiscale.structure import Structure
+
+__all__ = ["simulate"]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    structure: Structure
+    micro: MicroSettings
+    output: OutputSettings
+    folder: Path
+
+
+def simulate(
+    problem: Annotated[str, typer.Argument(help="A TOML file, or a name that `equipoise problems` lists.")],
+    micro: Annotated[
+        str, typer.Option(help="full, constitutive, or a run folder; what the problem says by default.")
+    ] = "",
+    refine_above: Annotated[
+        float | None, typer.Option(help="Gap estimate above which a learned answer gets reduced Newton steps.")
+    ] = None,
+    fall_back_above: Annotated[
+        float | None, typer.Option(help="Gap estimate above which the full-field cell answers.")
+    ] = None,
+    certify: Annotated[str, typer.Option(help="none, sampled, flagged or all.")] = "flagged",
+    workers: Annotated[int, typer.Option(min=1, help="Processes for full-field cells.")] = 1,
+    cluster: Annotated[str, typer.Option(help="Address of a Dask scheduler for full-field cells.")] = "",
+    device: Annotated[str, typer.Option(help="Where learned models and element kernels run.")] = "cpu",
+    extrapolate: Annotated[
+        bool, typer.Option("--extrapolate", help="Accept strains outside the trained box, with a warning.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for results.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document with the summary.")] = False,
+) -> None:
+    """Simulate a structure of composite material; results, figures and report.html go to a folder."""
+    from equipoise.multiscale.macroscale import simulate as run
+    from equipoise.multiscale.simulation import LoadStepError, OutsideBoxError
+
+    chosen = _problem(problem)
+    policy = {"certify": certify, "refine_above": refine_above, "fall_back_above": fall_back_above}
+    places = {"workers": workers, "cluster": cluster, "device": device}
+    model, description = _micro(chosen, micro, policy, places)
+    folder = output or Path(chosen.output.folder or f"{_stem(problem)}-results")
+    error: LoadStepError | OutsideBoxError | None = None
+    try:
+        simulation = run(
+            chosen.structure,
+            model,
+            output=folder,
+            resume=resume,
+            extrapolate=extrapolate,
+            device=device,
+            on_step=_progress,
+        )
+    except (LoadStepError, OutsideBoxError) as stopped:
+        simulation, error = stopped.simulation, stopped
+    if chosen.output.report:
+        _report(folder, simulation, model, description, chosen, places)
+    _print(simulation, folder, as_json=as_json, micro=description)
+    if error is not None:
+        raise error
+
+
+def _problem(name: str) -> _Problem:
+    from equipoise.cli.simulate_settings import CellSettings, MicroSettings, OutputSettings, read_problem
+    from equipoise.multiscale.builtin_structures import BUILTIN_STRUCTURES
+
+    if name in BUILTIN_STRUCTURES:
+        builtin = BUILTIN_STRUCTURES[name]
+        micro = MicroSettings(cell=CellSettings(builtin=builtin.cell))
+        return _Problem(builtin.build(), micro, OutputSettings(), Path())
+    path = Path(name)
+    settings = read_problem(path)
+    return _Problem(settings.structure(path.parent), settings.micro, settings.output, path.parent)
+
+
+def _micro(
+    problem: _Problem, choice: str, policy: Mapping[str, Any], places: Mapping[str, Any]
+) -> tuple[MicroModel, str]:
+    """The micro model asked for on the command line, else the one that the problem names."""
+    settings = problem.micro
+    kind = choice or (str(settings.run) if settings.use == "run" else settings.use)
+    dim = problem.structure.mesh.dim
+    if kind == "constitutive":
+        return _constitutive(settings, dim)
+    if settings.plane == "stress":
+        raise ValueError('plane = "stress" goes with a constitutive law only; a unit cell is in plane strain.')
+    if kind == "full":
+        return _full_field(problem, places), "full-field unit cell (FE²)"
+    path = Path(kind) if choice else problem.folder / kind
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"--micro {kind}: expected full, constitutive or a run folder, and {path} is no folder."
+        )
+    from equipoise.multiscale.runs import load_micro
+
+    return load_micro(path, device=places["device"], **policy), f"learned model {path.name}"
+
+
+def _constitutive(settings: MicroSettings, dim: int) -> tuple[MicroModel, str]:
+    from equipoise.multiscale.constitutive import ConstitutiveModel
+    from equipoise.problems.mechanics.materials import PlaneStress, material_from_config, paper_materials
+
+    material = paper_materials()[1] if settings.law is None else material_from_config(settings.law)
+    name = material.name
+    if settings.plane == "stress":
+        if dim != 2:
+            raise ValueError('plane = "stress" needs a structure in the plane.')
+        material = PlaneStress(material)
+    plane = f", plane {settings.plane}" if dim == 2 else ""
+    return ConstitutiveModel(material, dim=dim), f"constitutive law {name}{plane}"
+
+
+def _full_field(problem: _Problem, places: Mapping[str, Any]) -> MicroModel:
+    from equipoise.multiscale.full_field import FullFieldRVE
+    from equipoise.problems.mechanics.cell import PeriodicCell
+    from equipoise.problems.mechanics.materials import material_from_config, paper_materials
+    from equipoise.spaces.cells import builtin_cell
+    from equipoise.spaces.mesh_files import read_mesh
+
+    settings = problem.micro
+    if settings.cell is None:
+        raise ValueError("a full-field micro model needs [micro.cell] in the problem: a mesh file or a built-in cell.")
+    if settings.cell.file is not None:
+        mesh = read_mesh(problem.folder / settings.cell.file)
+    else:
+        mesh = builtin_cell(str(settings.cell.builtin), **settings.cell.parameters)
+    given = {int(tag): material_from_config(config) for tag, config in settings.materials.items()}
+    materials = given or paper_materials()
+    if places["workers"] > 1 or places["cluster"]:
+        from equipoise.data.dask_executor import DaskExecutor
+        from equipoise.data.executors import ProcessExecutor
+        from equipoise.multiscale.distributed_full_field import DistributedFullFieldRVE
+
+        executor = DaskExecutor(places["cluster"]) if places["cluster"] else ProcessExecutor(places["workers"])
+        return DistributedFullFieldRVE(mesh, materials, executor=executor)
+    return FullFieldRVE(PeriodicCell(mesh, materials, device=places["device"]))
+
+
+def _report(
+    folder: Path,
+    simulation: Simulation,
+    model: MicroModel,
+    description: str,
+    problem: _Problem,
+    places: Mapping[str, Any],
+) -> None:
+    from equipoise.multiscale.constitutive import ConstitutiveModel
+    from equipoise.multiscale.localization import localize
+    from equipoise.multiscale.simulation_report import write_report
+
+    local = []
+    if simulation.steps and not isinstance(model, ConstitutiveModel):
+        models = {description: model}
+        if problem.output.compare_full and not description.startswith("full-field"):
+            models["full field"] = _full_field(problem, places)
+        local = localize(simulation, models)
+    write_report(folder, simulation, micro=description, local=local)
+
+
+def _progress(step: LoadStep) -> None:
+    gap = "" if step.largest_gap is None else f", largest gap {step.largest_gap:.1e} ({step.gap_kind})"
+    print(f"step {step.number}: time {step.time:.4g}, {step.iterations} Newton iterations{gap}", file=sys.stderr)
+
+
+def _print(simulation: Simulation, folder: Path, *, as_json: bool, micro: str) -> None:
+    summary = {"micro": micro, **simulation.summary(), "output": str(folder)}
+    if as_json:
+        typer.echo(json.dumps(summary, allow_nan=False))
+        return
+    seconds = summary["seconds"]
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items() if name != "total")
+    lines = [
+        f"{summary['structure']} with {micro}: {summary['steps']} steps to time {summary['time']:g}",
+        f"Newton iterations per step: {' '.join(map(str, summary['newton_iterations']))}",
+        f"steps halved {summary['halvings']} times",
+        f"micro evaluations {summary['micro_evaluations']:,}, fall-backs {summary['fallbacks']}",
+        f"wall seconds {seconds['total']:.2f} ({parts}); peak memory {summary['peak_memory_mib']:.0f} MiB",
+    ]
+    if summary["largest_gap"] is not None:
+        lines.append(
+            f"relative gap ({summary['gap_kind']}): largest {summary['largest_gap']}, mean {summary['mean_gap']}"
+        )
+    lines.append(f"report: {folder / 'report.html'}" if (folder / "report.html").exists() else f"results: {folder}")
+    typer.echo("\n".join(lines))
+
+
+def _stem(problem: str) -> str:
+    return Path(problem).stem
