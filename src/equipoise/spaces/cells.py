@@ -5,6 +5,11 @@ Tag 1 is the matrix, tag 2 the inclusion. All cells fill the unit square or cube
 
 from __future__ import annotations
 
+import ast
+import difflib
+import inspect
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +17,15 @@ from equipoise.errors import MeshError
 from equipoise.spaces.mesh import CellBlock, Mesh
 from equipoise.spaces.raster import raster_mesh
 
-__all__ = ["fibre_cell", "homogeneous_cell", "laminate_cell", "random_fibre_cell", "random_sphere_cell"]
+__all__ = [
+    "BUILTIN_CELLS",
+    "builtin_cell",
+    "fibre_cell",
+    "homogeneous_cell",
+    "laminate_cell",
+    "random_fibre_cell",
+    "random_sphere_cell",
+]
 
 
 def homogeneous_cell(*, n: int = 2, dim: int = 2, element: str | None = None) -> Mesh:
@@ -145,3 +158,60 @@ def _merged(
 
 def _default(element: str | None, dim: int) -> str:
     return element or ("quad8" if dim == 2 else "hex8")
+
+
+BUILTIN_CELLS: dict[str, tuple[Callable[..., Mesh], str]] = {
+    "fibre": (fibre_cell, "one centred circular fibre, conforming"),
+    "random-fibres": (random_fibre_cell, "random periodic fibres on a raster"),
+    "random-spheres": (random_sphere_cell, "random periodic spheres on a raster, in space"),
+    "laminate": (laminate_cell, "layers across one axis"),
+    "homogeneous": (homogeneous_cell, "matrix alone"),
+}
+"""Built-in cells by name: their function and one line about them."""
+
+
+def builtin_cell(name: str, **options: object) -> Mesh:
+    """A built-in unit cell by name, with options after a colon or as keywords: `"fibre:fraction=0.4,n=6"`.
+
+    Raises:
+        MeshError: for an unknown name or option, naming the known ones, or a value of the wrong kind.
+    """
+    kind, _, text = name.partition(":")
+    if kind not in BUILTIN_CELLS:
+        close = difflib.get_close_matches(kind, list(BUILTIN_CELLS), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise MeshError(
+            f"{name!r} is neither a mesh file, a folder, nor a built-in cell ({', '.join(BUILTIN_CELLS)}){hint}"
+        )
+    make = BUILTIN_CELLS[kind][0]
+    known = inspect.signature(make).parameters
+    values = {**_parsed(name, text), **options}
+    for key in values:
+        if key not in known:
+            raise MeshError(f"cell {kind!r} has no option {key!r}; it takes {', '.join(known)}.")
+    try:
+        return make(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    except TypeError as error:
+        raise MeshError(f"cell {name!r} has an option of the wrong kind: {error}.") from error
+
+
+def _parsed(name: str, text: str) -> dict[str, object]:
+    """Options `key=value,key=value`; values are Python literals or bare words."""
+    values: dict[str, object] = {}
+    depth, part, parts = 0, "", []
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == "," and depth == 0:
+            parts.append(part)
+            part = ""
+        else:
+            part += letter
+    for item in [*parts, part] if text else []:
+        key, equals, word = item.partition("=")
+        if not equals:
+            raise MeshError(f"{name!r}: {item!r} is not of the form option=value.")
+        try:
+            values[key.strip()] = ast.literal_eval(word.strip())
+        except (ValueError, SyntaxError):
+            values[key.strip()] = word.strip()
+    return values
