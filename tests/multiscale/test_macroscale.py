@@ -1,4 +1,4 @@
-"""The macroscale solver against exact facts: patch tests, resultants, an independent assembly, quadratic convergence."""
+"""The macroscale solver against exact facts: patches, resultants, an independent assembly, quadratic convergence."""
 
 from __future__ import annotations
 
@@ -69,7 +69,6 @@ def mixed_mesh() -> Mesh:
 
 def patch_error(mesh: Mesh) -> tuple[float, float]:
     """Errors of the displacement and the stress inside, where the boundary follows a linear field."""
-    low, high = mesh.bounds
     on_boundary = np.unique(np.concatenate([block.connectivity.ravel() for block in mesh.boundary_facets()]))
     exact = linear_field(mesh.points)
     supports = [
