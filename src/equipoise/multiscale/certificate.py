@@ -300,7 +300,9 @@ class Certificate:
         chosen = [estimates.topk(largest).indices, drawn]
         if also is not None:
             chosen.append(torch.nonzero(also).flatten())
-        return torch.unique(torch.cat(chosen))
+        marked = torch.zeros(count, dtype=torch.bool, device=estimates.device)
+        marked[torch.cat(chosen)] = True
+        return torch.nonzero(marked).flatten()
 
 
 def _ratio_figures(bounds: torch.Tensor, estimates: torch.Tensor) -> dict[str, float]:

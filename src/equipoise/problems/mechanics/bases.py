@@ -6,6 +6,7 @@ They come from converged full-field solutions by proper orthogonal decomposition
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -25,6 +26,11 @@ EQUILIBRIUM_TOLERANCE = 1e-9
 """Largest residual of a stress mode, relative to its summed absolute element forces."""
 
 _LARGEST_SNAPSHOT_RESIDUAL = 1e-4
+
+_RANK_TOLERANCE = 1e-13
+"""Singular values below this share of the largest are round-off, and their modes are left out."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +68,7 @@ class ReducedBases:
 
     @property
     def n_displacement_modes(self) -> int:
-        """Number of displacement modes r_u."""
+        """Number of displacement modes r_u; fewer than asked for where the snapshots are not independent."""
         return self.displacement_modes.shape[0]
 
     @property
@@ -124,7 +130,7 @@ class ReducedBases:
         stress_modes = _equilibrated(cell, (t_s.T @ stress.flatten(1)).view(-1, cell.n_points, cell.n_strain))
         return cls(
             displacement_modes=displacement_modes,
-            strain_modes=cell.fluctuation_strain(displacement_modes).permute(1, 2, 0).contiguous(),
+            strain_modes=_strain_modes(cell, displacement_modes),
             stress_modes=stress_modes.permute(1, 2, 0).contiguous(),
             homogenised_modes=cell.average(stress_modes).T.contiguous(),
             displacement_singular_values=s_u,
@@ -285,14 +291,22 @@ def _decompose(
     if count is None:
         share = values.square().cumsum(0) / values.square().sum().clamp(min=torch.finfo(values.dtype).tiny)
         count = min(int((share < energy).sum()) + 1, len(values))
-    vectors = right[:count].T
+    rank = int((values > _RANK_TOLERANCE * values[0]).sum())
+    if count > rank:
+        _log.warning("the snapshots hold %d independent modes; %d were asked for.", rank, count)
+    vectors = right[: min(count, rank)].T
     vectors = vectors * torch.sign(vectors.gather(0, vectors.abs().argmax(0, keepdim=True)))
+    count = vectors.shape[1]
     if variant == "paper":
-        if float(values[count - 1]) == 0:
-            raise ValueError(f"mode {count} has a singular value of zero; ask for fewer modes.")
         return values, vectors * values[:count], vectors / values[:count]
     root = len(rows) ** 0.5
     return values, vectors * root, vectors / root
+
+
+def _strain_modes(cell: PeriodicCell, displacement_modes: torch.Tensor) -> torch.Tensor:
+    if len(displacement_modes) == 0:
+        return displacement_modes.new_zeros(cell.n_points, cell.n_strain, 0)
+    return cell.fluctuation_strain(displacement_modes).permute(1, 2, 0).contiguous()
 
 
 def _equilibrated(cell: PeriodicCell, stress_modes: torch.Tensor) -> torch.Tensor:

@@ -61,7 +61,8 @@ class Cubature:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything as named tensors, ready for a safetensors file."""
-        figures = torch.tensor([float(self.linear_phases == "exact"), float(self.rows), self.excess]).double()
+        exact = float(self.linear_phases == "exact")
+        figures = torch.tensor([exact, float(self.rows), self.excess], dtype=torch.float64)
         return {"points": self.points, "weights": self.weights, "figures": figures}
 
     @classmethod
