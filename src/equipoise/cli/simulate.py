@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from equipoise.cli.cell_options import ClusterOption, DeviceOption, WorkersOption, check_device, choose_executor
+
 if TYPE_CHECKING:
     from equipoise.cli.simulate_settings import MicroSettings, OutputSettings
     from equipoise.multiscale.micro import MicroModel
@@ -39,10 +41,12 @@ def simulate(
     fall_back_above: Annotated[
         float | None, typer.Option(help="Gap estimate above which the full-field cell answers.")
     ] = None,
-    certify: Annotated[str, typer.Option(help="none, sampled, flagged or all.")] = "flagged",
-    workers: Annotated[int, typer.Option(min=1, help="Processes for full-field cells.")] = 1,
-    cluster: Annotated[str, typer.Option(help="Address of a Dask scheduler for full-field cells.")] = "",
-    device: Annotated[str, typer.Option(help="Where learned models and element kernels run.")] = "cpu",
+    certify: Annotated[
+        str | None, typer.Option(help="none, sampled, flagged (default) or all; for learned models.")
+    ] = None,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    device: DeviceOption = "cpu",
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Accept strains outside the trained box, with a warning.")
     ] = False,
@@ -56,7 +60,7 @@ def simulate(
 
     chosen = _problem(problem)
     policy = {"certify": certify, "refine_above": refine_above, "fall_back_above": fall_back_above}
-    places = {"workers": workers, "cluster": cluster, "device": device}
+    places = {"workers": workers, "cluster": cluster, "device": check_device(device)}
     model, description = _micro(chosen, micro, policy, places)
     folder = output or Path(chosen.output.folder or f"{_stem(problem)}-results")
     error: LoadStepError | OutsideBoxError | None = None
@@ -99,6 +103,8 @@ def _micro(
     settings = problem.micro
     kind = choice or (str(settings.run) if settings.use == "run" else settings.use)
     dim = problem.structure.mesh.dim
+    if kind in ("constitutive", "full"):
+        _refuse_policy(kind, policy)
     if kind == "constitutive":
         return _constitutive(settings, dim)
     if settings.plane == "stress":
@@ -115,9 +121,17 @@ def _micro(
     return load_micro(path, device=places["device"], **policy), f"learned model {path.name}"
 
 
+def _refuse_policy(kind: str, policy: Mapping[str, Any]) -> None:
+    for name, value in policy.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} goes with a learned model; --micro {kind} has no gap to measure.")
+
+
 def _constitutive(settings: MicroSettings, dim: int) -> tuple[MicroModel, str]:
     from equipoise.multiscale.constitutive import ConstitutiveModel
-    from equipoise.problems.mechanics.materials import PlaneStress, material_from_config, paper_materials
+    from equipoise.problems.mechanics.materials import material_from_config, paper_materials
+    from equipoise.problems.mechanics.plane_stress import PlaneStress
 
     material = paper_materials()[1] if settings.law is None else material_from_config(settings.law)
     name = material.name
@@ -145,12 +159,10 @@ def _full_field(problem: _Problem, places: Mapping[str, Any]) -> MicroModel:
         mesh = builtin_cell(str(settings.cell.builtin), **settings.cell.parameters)
     given = {int(tag): material_from_config(config) for tag, config in settings.materials.items()}
     materials = given or paper_materials()
-    if places["workers"] > 1 or places["cluster"]:
-        from equipoise.data.dask_executor import DaskExecutor
-        from equipoise.data.executors import ProcessExecutor
+    if places["workers"] is not None or places["cluster"] is not None:
         from equipoise.multiscale.distributed_full_field import DistributedFullFieldRVE
 
-        executor = DaskExecutor(places["cluster"]) if places["cluster"] else ProcessExecutor(places["workers"])
+        executor = choose_executor(places["workers"], places["cluster"])
         return DistributedFullFieldRVE(mesh, materials, executor=executor)
     return FullFieldRVE(PeriodicCell(mesh, materials, device=places["device"]))
 

@@ -131,7 +131,8 @@ def _projections(strain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return volume, deviatoric
 
 
-def _positive(law: str, **values: float) -> None:
+def check_positive(law: str, **values: float) -> None:
+    """Raise `ValueError` naming the first value that is not positive and finite."""
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{law}: {name}={value} must be positive and finite.")
@@ -147,13 +148,13 @@ class LinearIsotropic(Material):
     is_linear = True
 
     def __init__(self, *, bulk: float, shear: float, name: str = "linear") -> None:
-        _positive("linear_isotropic", bulk=bulk, shear=shear)
+        check_positive("linear_isotropic", bulk=bulk, shear=shear)
         self.bulk, self.shear, self.name = bulk, shear, name
 
     @classmethod
     def from_young(cls, *, young: float, poisson: float, name: str = "linear") -> LinearIsotropic:
         """From Young's modulus, MPa, and Poisson's ratio."""
-        _positive("linear_isotropic", young=young)
+        check_positive("linear_isotropic", young=young)
         if not -1 < poisson < 0.5:
             raise ValueError(f"linear_isotropic: poisson={poisson} must lie between -1 and 0.5.")
         return cls(bulk=young / (3 * (1 - 2 * poisson)), shear=young / (2 * (1 + poisson)), name=name)
@@ -188,16 +189,34 @@ class SaturatingShear(Material):
 
     Args:
         bulk: bulk modulus K, MPa. alpha1: bound of the deviatoric stress, MPa. alpha2: strain at half of it.
+        norm: `"spatial"`, or `"planar"` for the published code's norm, which leaves the out-of-plane deviator out in
+            the plane. That law has no energy and an unsymmetric tangent; it serves comparison with published data only.
         name: for reports.
 
     Source: Eivazi et al. (2026), section 2, with the out-of-plane deviator included so that an energy exists.
     """
 
-    def __init__(self, *, bulk: float, alpha1: float, alpha2: float, name: str = "matrix") -> None:
-        _positive("saturating_shear", bulk=bulk, alpha1=alpha1, alpha2=alpha2)
-        self.bulk, self.alpha1, self.alpha2, self.name = bulk, alpha1, alpha2, name
+    def __init__(
+        self, *, bulk: float, alpha1: float, alpha2: float, norm: str = "spatial", name: str = "matrix"
+    ) -> None:
+        check_positive("saturating_shear", bulk=bulk, alpha1=alpha1, alpha2=alpha2)
+        if norm not in ("spatial", "planar"):
+            raise ValueError(f"saturating_shear: norm={norm!r} is unknown; use 'spatial' or 'planar'.")
+        self.bulk, self.alpha1, self.alpha2, self.norm, self.name = bulk, alpha1, alpha2, norm, name
+        self.is_hyperelastic = norm == "spatial"
+
+    def _square(self, strain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        trace, deviator, square = _deviator(strain)
+        if self.norm == "planar" and strain.shape[-1] == 3:
+            square = deviator[..., :2].square().sum(-1) + 2 * deviator[..., 2].square()
+        return trace, deviator, square
+
+    def _need_energy(self) -> None:
+        if not self.is_hyperelastic:
+            raise ValueError(f"law {self.name!r} with norm='planar' has no energy; use norm='spatial'.")
 
     def energy(self, strain: torch.Tensor) -> torch.Tensor:
+        self._need_energy()
         trace, _, square = _deviator(strain)
         ratio = _safe_root(square) / self.alpha2
         series = ratio.square() * (0.5 - ratio / 3 + ratio.square() / 4)
@@ -205,7 +224,7 @@ class SaturatingShear(Material):
         return self.bulk / 2 * trace.square() + self.alpha1 * self.alpha2 * shear
 
     def stress(self, strain: torch.Tensor) -> torch.Tensor:
-        trace, deviator, square = _deviator(strain)
+        trace, deviator, square = self._square(strain)
         normals = 2 if strain.shape[-1] == 3 else 3
         stress = deviator * (self.alpha1 / (self.alpha2 + _safe_root(square)))[..., None]
         stress[..., :normals] += self.bulk * trace[..., None]
@@ -215,7 +234,7 @@ class SaturatingShear(Material):
         return self.stress_and_tangent(strain)[1]
 
     def stress_and_tangent(self, strain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        trace, deviator, square = _deviator(strain)
+        trace, deviator, square = self._square(strain)
         volume, deviatoric = _projections(strain)
         normals = 2 if strain.shape[-1] == 3 else 3
         norm = _safe_root(square)
@@ -223,13 +242,18 @@ class SaturatingShear(Material):
         slope = -secant / ((self.alpha2 + norm) * norm.clamp(min=torch.finfo(norm.dtype).tiny ** 0.5))
         stress = deviator * secant[..., None]
         stress[..., :normals] += self.bulk * trace[..., None]
-        tangent = (slope[..., None] * deviator)[..., :, None] * deviator[..., None, :]
+        gradient = deviator
+        if self.norm == "planar" and normals == 2:
+            # d n / d strain without the out-of-plane part: the deviator times the projection, in Voigt form.
+            gradient = torch.cat([deviator[..., :2] - deviator[..., :2].sum(-1, keepdim=True) / 3, deviator[..., 2:]], -1)
+        tangent = (slope[..., None] * deviator)[..., :, None] * gradient[..., None, :]
         tangent += secant[..., None, None] * deviatoric
         tangent += self.bulk * volume
         return stress, tangent
 
     def conjugate(self, stress: torch.Tensor, start: torch.Tensor | None = None) -> Conjugate:
         """Conjugate energy by the scalar equation of an isotropic law; see `Material.conjugate`."""
+        self._need_energy()
         if stress.shape[-1] == 3:
             return self._plane_conjugate(stress)
         mean = stress[..., :3].mean(-1)
@@ -283,6 +307,7 @@ class SaturatingShear(Material):
             "bulk": self.bulk,
             "alpha1": self.alpha1,
             "alpha2": self.alpha2,
+            "norm": self.norm,
             "name": self.name,
         }
 
@@ -293,10 +318,15 @@ def _safe_root(square: torch.Tensor) -> torch.Tensor:
     return torch.where(positive, torch.where(positive, square, torch.ones_like(square)).sqrt(), torch.zeros_like(square))
 
 
-_LAWS: dict[str, tuple[type[Material], tuple[str, ...]]] = {
-    "linear_isotropic": (LinearIsotropic, ("bulk", "shear")),
-    "saturating_shear": (SaturatingShear, ("bulk", "alpha1", "alpha2")),
-}
+def _laws() -> dict[str, tuple[type[Material], tuple[str, ...]]]:
+    """Laws by the name that files use, with the values each takes."""
+    from equipoise.problems.mechanics.neo_hookean import NeoHookean
+
+    return {
+        "linear_isotropic": (LinearIsotropic, ("bulk", "shear")),
+        "saturating_shear": (SaturatingShear, ("bulk", "alpha1", "alpha2", "norm")),
+        "neo_hookean": (NeoHookean, ("shear", "lame")),
+    }
 
 
 def material_from_config(config: Mapping[str, Any]) -> Material:
@@ -305,22 +335,24 @@ def material_from_config(config: Mapping[str, Any]) -> Material:
     Raises:
         ValueError: for an unknown law or key, naming the nearest known one, or a missing value.
     """
-    law = config.get("law")
-    if law not in _LAWS:
-        close = difflib.get_close_matches(str(law), list(_LAWS), n=1)
+    law, laws = config.get("law"), _laws()
+    if law not in laws:
+        close = difflib.get_close_matches(str(law), list(laws), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"law {law!r} is unknown; use one of {', '.join(_LAWS)}{hint}")
-    kind, keys = _LAWS[law]
+        raise ValueError(f"law {law!r} is unknown; use one of {', '.join(laws)}{hint}")
+    kind, keys = laws[law]
     values = {key: value for key, value in config.items() if key != "law"}
-    if law == "linear_isotropic" and "young" in values:
-        return LinearIsotropic.from_young(**values)
-    for key in values:
+    is_young = law == "linear_isotropic" and not {"bulk", "shear"} & set(values)
+    keys = ("young", "poisson") if is_young and values else keys
+    for key, value in values.items():
         if key not in (*keys, "name"):
             raise ValueError(f"law {law!r} has no value {key!r}; it takes {', '.join(keys)} and name.")
+        if key not in ("name", "norm") and not isinstance(value, int | float):
+            raise ValueError(f"law {law!r}: {key}={value!r} must be a number.")
     for key in keys:
-        if key not in values:
+        if key not in values and key != "norm":
             raise ValueError(f"law {law!r} needs {key}.")
-    return kind(**values)
+    return LinearIsotropic.from_young(**values) if keys[0] == "young" else kind(**values)
 
 
 def paper_matrix() -> SaturatingShear:
