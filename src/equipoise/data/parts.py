@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -143,6 +144,8 @@ def first_difference(
 
 def _short(value: Any) -> str:
     words = "not set" if value is None else str(value)
+    if re.fullmatch("[0-9a-f]{64}", words):
+        return words[:12]
     return words if len(words) <= 80 else words[:77] + "..."
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,9 @@ _PIECE = 1 << 20
 
 def seal(path: Path) -> None:
     """Write the checksum of a closed HDF5 file into its user block and force all of it to disk."""
+    header = _header(_digest(path), path.stat().st_size)
     with open(path, "r+b") as file:
-        header = _MAGIC + f"sha256 {_digest(path)}\nbytes {path.stat().st_size}\n".encode()
-        file.write(header.ljust(USER_BLOCK, b"\n"))
+        file.write(header)
         file.flush()
         os.fsync(file.fileno())
 
@@ -47,13 +48,11 @@ def check_seal(path: Path) -> None:
     if not header.startswith(_MAGIC):
         kind = "is an HDF5 file of another program" if h5py.is_hdf5(path) else "is not an HDF5 file"
         raise FormatError(f"{path} {kind}; expected one that Equipoise wrote.")
-    entries = dict(line.split(" ", 1) for line in header.decode("ascii", "replace").splitlines()[1:] if " " in line)
-    if not entries.get("bytes", "").isdigit() or len(entries.get("sha256", "")) != 64:
-        raise FormatError(f"{path} is damaged: its seal cannot be read.")
     size = path.stat().st_size
-    if size != int(entries["bytes"]):
-        raise FormatError(f"{path} is damaged: it has {size} bytes where {entries['bytes']} were written.")
-    if _digest(path) != entries["sha256"]:
+    if header != _header(_digest(path), size):
+        noted = re.search(rb"bytes ([0-9]{1,18})\n", header)
+        if noted is not None and int(noted.group(1)) != size:
+            raise FormatError(f"{path} is damaged: it has {size} bytes where {int(noted.group(1))} were written.")
         raise FormatError(f"{path} is damaged: its contents differ from what was written (checksum).")
 
 
@@ -82,6 +81,10 @@ def replace_durably(source: Path, target: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _header(digest: str, size: int) -> bytes:
+    return (_MAGIC + f"sha256 {digest}\nbytes {size}\n".encode()).ljust(USER_BLOCK, b"\n")
 
 
 def _digest(path: Path) -> str:

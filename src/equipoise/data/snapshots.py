@@ -16,7 +16,7 @@ from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.materials import material_from_config
 from equipoise.spaces.mesh import Mesh
 
-__all__ = ["CellRecord", "Fingerprinted", "Snapshots"]
+__all__ = ["CellRecord", "Fingerprinted", "Snapshots", "check_same_cell", "check_same_mesh"]
 
 
 class Fingerprinted(Protocol):
@@ -126,13 +126,28 @@ class Snapshots:
 
     def check_cell(self, cell: Fingerprinted, *, name: str = "the snapshots") -> None:
         """Raise `FormatError`, naming both fingerprints, where the snapshots are of another mesh or other materials."""
-        pairs = (
-            ("mesh", self.mesh_fingerprint, cell.mesh.fingerprint),
-            ("materials", self.material_fingerprint, cell.material_fingerprint),
+        check_same_cell(self.cell, cell, name=name)
+
+
+def check_same_cell(made_with: Fingerprinted, given: Fingerprinted, *, name: str) -> None:
+    """Raise `FormatError`, naming both fingerprints, where something was made with another mesh or other materials.
+
+    Args:
+        made_with: the cell that it was made with. given: the cell that it is to be used with.
+        name: what it is, as the beginning of a sentence in the plural: "the snapshots in FILE".
+    """
+    check_same_mesh(made_with.mesh, given.mesh, name=name)
+    if made_with.material_fingerprint != given.material_fingerprint:
+        raise FormatError(
+            f"{name} were made with materials of fingerprint {made_with.material_fingerprint[:12]}, those given have "
+            f"{given.material_fingerprint[:12]}; use the materials they were made with, or make them anew."
         )
-        for what, recorded, given in pairs:
-            if recorded != given:
-                raise FormatError(
-                    f"{name} were made with another {what.removesuffix('s')}: fingerprint {recorded[:12]} in the "
-                    f"snapshots, {given[:12]} in the given cell; use their own cell, or generate new ones."
-                )
+
+
+def check_same_mesh(made_with: Mesh, given: Mesh, *, name: str) -> None:
+    """Raise `FormatError`, naming both fingerprints, where something was made with another mesh."""
+    if made_with.fingerprint != given.fingerprint:
+        raise FormatError(
+            f"{name} were made with the mesh of fingerprint {made_with.fingerprint[:12]}, the given mesh has "
+            f"{given.fingerprint[:12]}; use the mesh they were made with, or make them anew."
+        )
