@@ -1,0 +1,152 @@
+"""`equipoise generate`: data sets; `generate rve` makes full-field snapshots of a unit cell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from equipoise.cli.cell_options import ClusterOption, MaterialsOption, WorkersOption
+
+if TYPE_CHECKING:
+    import torch
+
+    from equipoise.data.generate import GenerationSummary
+
+__all__ = ["app", "rve"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _group() -> None:
+    """Make a data set."""
+
+
+class Sampling(StrEnum):
+    """How strains are drawn."""
+
+    lhs = "lhs"
+    laplace = "laplace"
+    sobol = "sobol"
+    uniform = "uniform"
+
+
+@app.command()
+def rve(
+    mesh: Annotated[str, typer.Option("--mesh", help="Mesh file, folder with the CSV pair, or built-in cell.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file to write.")],
+    materials: MaterialsOption = None,
+    count: Annotated[
+        int | None, typer.Option("-n", "--count", min=1, help="Number of strains; 100 by default.")
+    ] = None,
+    box: Annotated[
+        str, typer.Option("--box", help="Half width of the box of strains: one number, or one for each component.")
+    ] = "0.04",
+    sampling: Annotated[Sampling, typer.Option("--sampling", help="How strains are drawn in the box.")] = Sampling.lhs,
+    strains: Annotated[
+        Path | None, typer.Option("--strains", help="CSV file, one strain in a line, in place of drawing them.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 0,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    compression: Annotated[int, typer.Option("--compression", min=0, max=9, help="gzip level; 0 is none.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Solve a unit cell in full at many macroscopic strains and keep the snapshots."""
+    from equipoise.cli.cell_options import check_output, choose_executor, load_materials, load_mesh
+    from equipoise.data.generate import generate_snapshots
+    from equipoise.data.snapshot_solver import SnapshotSolver
+    from equipoise.data.snapshots import CellRecord
+
+    if resume and overwrite:
+        raise ValueError("--resume and --overwrite exclude each other; give one of them.")
+    if strains is not None and count is not None:
+        raise ValueError("-n and --strains exclude each other: a file of strains says how many there are.")
+    check_output(output)
+    executor = choose_executor(workers, cluster)
+    cell_mesh = load_mesh(mesh)
+    solve = SnapshotSolver(cell_mesh, load_materials(materials, cell_mesh))
+    record = CellRecord.of(solve.cell)
+    drawn, settings = _strains(count or 100, box, sampling, strains, seed, solve.cell.n_strain)
+    with _progress_bar() as progress:
+        summary = generate_snapshots(
+            solve,
+            drawn,
+            output,
+            cell=record,
+            settings=settings,
+            executor=executor,
+            resume=resume,
+            overwrite=overwrite,
+            compression=compression,
+            progress=progress,
+        )
+    typer.echo(json.dumps(document(summary)) if as_json else text(summary))
+
+
+def _strains(
+    count: int, box: str, sampling: Sampling, file: Path | None, seed: int, n_strain: int
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Strains and how they came about."""
+    from equipoise.cli.strain_options import parse_box, strains_of
+    from equipoise.data.sampling import laplace, latin_hypercube, sobol, uniform
+
+    if file is not None:
+        # Only the contents count when a run is resumed, not where the file lay.
+        return strains_of([], file, n_strain), {"sampling": "file"}
+    bounds = parse_box(box, n_strain)
+    draws = {
+        Sampling.lhs: latin_hypercube,
+        Sampling.laplace: laplace,
+        Sampling.sobol: sobol,
+        Sampling.uniform: uniform,
+    }
+    settings = {"sampling": sampling.value, "box": bounds.tolist(), "seed": seed}
+    return draws[sampling](count, bounds, seed=seed), settings
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on standard error where that is a terminal; otherwise nothing."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("snapshots"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("snapshots", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def document(summary: GenerationSummary) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "path": str(summary.path),
+        "count": summary.count,
+        "resumed": summary.resumed,
+        "seconds": summary.seconds,
+        "iterations": {"mean": summary.iterations_mean, "max": summary.iterations_max},
+        "mesh_fingerprint": summary.mesh_fingerprint,
+        "material_fingerprint": summary.material_fingerprint,
+    }
+
+
+def text(summary: GenerationSummary) -> str:
+    """What is printed without `--json`."""
+    kept = f", {summary.resumed} of them from an earlier run" if summary.resumed else ""
+    return (
+        f"{summary.path}: {summary.count} snapshots{kept}, {summary.seconds:.1f} s, "
+        f"{summary.iterations_mean:.1f} Newton iterations on average, at most {summary.iterations_max}\n"
+        f"mesh {summary.mesh_fingerprint[:12]}, materials {summary.material_fingerprint[:12]}"
+    )
