@@ -31,6 +31,10 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+# Recent Typer carries a Click of its own, whose exceptions are other classes than Click's.
+_TyperUsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
 class _LazyGroup(click.Group):
     """Group whose commands are imported when they are called."""
 
@@ -68,9 +72,11 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         status = _app.main(args=words, prog_name="equipoise", standalone_mode=False)
-    except click.exceptions.Abort:
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.exceptions.Abort, typer.Abort):
         sys.exit(130)
-    except click.ClickException as error:
+    except (click.ClickException, _TyperUsageError) as error:
         error.show()
         sys.exit(2)
     except (EquipoiseError, ValueError, TypeError, OSError, ImportError) as error:
