@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from equipoise.spaces.structures import box, cooks_membrane, rectangle
 from sample_structures import (
     Brittle,
     Certified,
@@ -25,6 +24,7 @@ from equipoise.multiscale.simulation import LoadStepError, OutsideBoxError
 from equipoise.multiscale.structure import History, Load, Region, Structure, Support
 from equipoise.spaces.elements import reference_element
 from equipoise.spaces.mesh import CellBlock, FacetBlock, Mesh
+from equipoise.spaces.structures import box, cooks_membrane, rectangle
 
 ONE_STEP = Stepping(first_step=1.0)
 PLANE_ELEMENTS = ("tri3", "tri6", "quad4", "quad8", "quad9")

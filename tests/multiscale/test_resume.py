@@ -1,4 +1,4 @@
-"""Checkpoints: going on from one is bit for bit the same as never having stopped; damaged and foreign ones are refused."""
+"""Checkpoints: going on from one is bit for bit the same as never stopping; bad ones are refused."""
 
 from __future__ import annotations
 

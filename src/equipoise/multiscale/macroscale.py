@@ -77,8 +77,8 @@ def simulate(
 
     Source: Eivazi et al. (2026), section on FE-OL; Feyel and Chaboche (2000) for FE².
     """
-    run = _Run(structure, micro, output, device, linear_solver, chunk, extrapolate)
     began = perf_counter()
+    run = _Run(structure, micro, output, device, linear_solver, chunk, extrapolate)
     if resume:
         run.resume()
     spent = run.progress.timings.total

@@ -115,24 +115,35 @@ def _structure_figures(folder: Path, simulation: Simulation, others: Mapping[str
 def load_displacement_curve(simulation: Simulation) -> tuple[list[float], list[float], str, str]:
     """Displacement, force and their labels for the curve that says most about a structure.
 
-    The force is the largest reaction component at the last step, drawn over the displacement along the same axis at the
-    first monitored point, or over pseudo-time where no point is monitored.
+    The force is the largest reaction component at the last step, drawn over the largest displacement component of the
+    first monitored point that moves, or over pseudo-time where no point is monitored. Both are turned so that they end
+    positive; a minus in the label says where that changed the sign.
     """
     last = simulation.steps[-1]
-    support, axis = max(
-        ((name, number) for name, vector in last.reactions.items() for number in range(len(vector))),
-        key=lambda item: abs(last.reactions[item[0]][item[1]]),
-    )
-    forces = [0.0, *(step.reactions[support][axis] for step in simulation.steps)]
+    support, axis = _largest(last.reactions)
+    forces, minus = _turned([0.0, *(step.reactions[support][axis] for step in simulation.steps)])
+    y_label = f"{minus}reaction {AXES[axis]} at {support} / N"
     if not last.displacements:
         times = [simulation.structure.stepping.start, *(step.time for step in simulation.steps)]
-        return times, forces, "pseudo-time", f"reaction {AXES[axis]} at {support} / N"
-    point, along = max(
-        ((name, number) for name, vector in last.displacements.items() for number in range(len(vector))),
-        key=lambda item: abs(last.displacements[item[0]][item[1]]),
+        return times, forces, "pseudo-time", y_label
+    point, along = _largest(last.displacements)
+    moved, minus = _turned([0.0, *(step.displacements[point][along] for step in simulation.steps)])
+    return moved, forces, f"{minus}displacement {AXES[along]} at {point} / mm", y_label
+
+
+def _largest(vectors: Mapping[str, Sequence[float]]) -> tuple[str, int]:
+    """Name and component of the largest entry; the first among those that are equal to round-off."""
+    top = max(abs(value) for vector in vectors.values() for value in vector)
+    return next(
+        (name, axis)
+        for name, vector in vectors.items()
+        for axis, value in enumerate(vector)
+        if abs(value) >= (1 - 1e-6) * top
     )
-    moved = [0.0, *(step.displacements[point][along] for step in simulation.steps)]
-    return moved, forces, f"displacement {AXES[along]} at {point} / mm", f"reaction {AXES[axis]} at {support} / N"
+
+
+def _turned(values: list[float]) -> tuple[list[float], str]:
+    return ([-value for value in values], "−") if values[-1] < 0 else (values, "")
 
 
 def _curve_figure(simulation: Simulation, others: Mapping[str, Simulation]):  # type: ignore[no-untyped-def]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.spaces.mesh import Mesh
+from equipoise.viz.element_values import element_means
 from equipoise.viz.style import BASELINE_COLOUR, DIVERGING, SEQUENTIAL, new_figure, styled
 from equipoise.viz.surfaces import draw_outline, draw_plane, draw_solid
 
@@ -77,8 +78,8 @@ def structure_figure(
         if mesh.dim == 3:
             axes = figure.add_subplot(projection="3d")
             artist = draw_solid(axes, mesh, field, displacement=scale * displacement, limits=limits, cmap=cmap)
-            axes.set(xlabel="x / mm", ylabel="y / mm", zlabel="z / mm", title=shown)
-            axes.view_init(elev=24, azim=-58)
+            axes.set(xlabel="x / mm", ylabel="y / mm", zlabel="z / mm")
+            figure.suptitle(shown, x=0.01, ha="left", fontsize=10, fontweight="bold")
         else:
             axes = figure.add_subplot()
             draw_outline(axes, mesh)
@@ -87,7 +88,7 @@ def structure_figure(
             axes.autoscale_view()
             _mark(axes, mesh, scale * displacement, marks or {})
         extend = "max" if float(np.abs(field).max()) > limits[1] * (1 + 1e-9) else "neither"
-        figure.colorbar(artist, ax=axes, label=label, shrink=0.8, extend=extend)
+        figure.colorbar(artist, ax=axes, label=label, shrink=0.8, extend=extend, pad=0.12 if mesh.dim == 3 else 0.03)
     return figure
 
 
@@ -131,8 +132,9 @@ def gap_figure(
     """
     from matplotlib.colors import LogNorm
 
-    finite = relative_gap[np.isfinite(relative_gap) & (relative_gap > 0)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (1e-16, 1e-15)
+    shown = element_means(mesh, np.where(np.isfinite(relative_gap), relative_gap, 0.0), largest=True)
+    shown = shown[shown > 0]
+    low, high = (float(shown.min()), float(shown.max())) if len(shown) else (1e-16, 1e-15)
     low = max(low, 1e-6 * high)
     high = max(high, 1.01 * low)
     values = np.clip(np.where(np.isfinite(relative_gap), relative_gap, high), low, high)
@@ -143,7 +145,6 @@ def gap_figure(
         if mesh.dim == 3:
             axes = figure.add_subplot(projection="3d")
             artist = draw_solid(axes, mesh, values, displacement=displacement, norm=norm)
-            axes.view_init(elev=24, azim=-58)
             axes.set(xlabel="x / mm", ylabel="y / mm", zlabel="z / mm")
         else:
             axes = figure.add_subplot()
@@ -184,7 +185,7 @@ def convergence_figure(residuals: Mapping[int, Sequence[float]], *, tolerance: f
         shown = set(np.linspace(0, len(residuals) - 1, min(len(residuals), 6)).round().astype(int).tolist())
         for number, (step, values) in enumerate(residuals.items()):
             label = f"step {step}" if number in shown else None
-            axes.semilogy(range(len(values)), np.maximum(values, 1e-17), "o-", color=colours[number], label=label)
+            axes.semilogy(*_rounds(values, tolerance), "o-", color=colours[number], label=label)
         axes.axhline(tolerance, color=BASELINE_COLOUR, lw=1, ls="--")
         axes.annotate("tolerance", (0, tolerance), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
         axes.set(title="Newton convergence", xlabel="iteration", ylabel="residual / reaction scale")
@@ -192,6 +193,18 @@ def convergence_figure(residuals: Mapping[int, Sequence[float]], *, tolerance: f
         axes.grid(True)
         axes.legend(ncols=2)
     return figure
+
+
+def _rounds(values: Sequence[float], tolerance: float) -> tuple[list[float], list[float]]:
+    """Residuals over iterations; the line is broken where a converged answer was replaced and iteration began anew."""
+    x, y = [], []
+    for number, value in enumerate(values):
+        x.append(float(number))
+        y.append(max(value, 1e-17))
+        if value <= tolerance and number < len(values) - 1:
+            x.append(float(number))
+            y.append(float("nan"))
+    return x, y
 
 
 def micro_fields_figure(

@@ -28,10 +28,10 @@ _STYLE = Path(__file__).with_name("equipoise.mplstyle")
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in the house style; the caller's own Matplotlib settings come back afterwards."""
-    import matplotlib as mpl
+    import matplotlib.style
 
-    with mpl.rc_context():
-        mpl.style.use(_STYLE)
+    with matplotlib.rc_context():
+        matplotlib.style.use(_STYLE)
         yield
 
 

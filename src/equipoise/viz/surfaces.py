@@ -123,6 +123,7 @@ def draw_solid(
         limits, cmap, norm: as for `draw_plane`.
     """
     from matplotlib.colors import Normalize
+    from matplotlib.ticker import MaxNLocator
     from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 
     points = mesh.points if displacement is None else mesh.points + displacement
@@ -131,8 +132,9 @@ def draw_solid(
     polygons, colours, lines = [], [], []
     for facets in mesh.boundary_facets():
         triangles = facets.connectivity[:, np.array(_TRIANGLES[facets.element])].reshape(-1, 3)
-        polygons.append(points[triangles])
-        colours.append(nodal[triangles].mean(axis=1))
+        fine = _split(np.concatenate([points[triangles], nodal[triangles][..., None]], axis=-1), times=2)
+        polygons.append(fine[..., :3])
+        colours.append(fine[..., 3].mean(axis=1))
         lines.extend(points[facets.connectivity[:, _OUTLINE[facets.element]]])
     scale = norm if norm is not None else Normalize(low, high)
     artist = Poly3DCollection(np.concatenate(polygons), cmap=cmap, norm=scale, linewidths=0.0, antialiased=False)
@@ -141,8 +143,21 @@ def draw_solid(
     axes.add_collection3d(Line3DCollection(lines, colors="k", linewidths=0.25, alpha=0.35))
     lowest, highest = points.min(axis=0), points.max(axis=0)
     axes.set(xlim=(lowest[0], highest[0]), ylim=(lowest[1], highest[1]), zlim=(lowest[2], highest[2]))
-    axes.set_box_aspect(np.maximum(highest - lowest, 1e-9))
+    axes.set_box_aspect(np.maximum(highest - lowest, 1e-9), zoom=0.95)
+    axes.view_init(elev=24, azim=-58)
+    for axis, length in zip((axes.xaxis, axes.yaxis, axes.zaxis), highest - lowest, strict=True):
+        axis.set_major_locator(MaxNLocator(max(2, int(np.ceil(6 * length / (highest - lowest).max())))))
     return artist
+
+
+def _split(triangles: NDArray[np.float64], *, times: int) -> NDArray[np.float64]:
+    """Each triangle `(n, 3, c)` cut into four, `times` over, with everything interpolated linearly."""
+    for _ in range(times):
+        a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
+        ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+        parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+        triangles = np.concatenate([np.stack(part, axis=1) for part in parts])
+    return triangles
 
 
 def _limits(field: NDArray[np.float64]) -> tuple[float, float]:
