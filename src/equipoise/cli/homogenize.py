@@ -55,6 +55,8 @@ def homogenize(
     device = check_device(device)
     executor = choose_executor(workers, cluster)
     if fields is not None:
+        if fields.suffix != ".vtu":
+            raise ValueError(f"--fields writes VTU files; {fields} does not end in .vtu.")
         check_output(fields)
     given = _Query(strain or [], strains, mesh, materials)
     if micro == "full":
@@ -97,12 +99,12 @@ def _full(given: _Query, executor: Executor, device: str, *, with_fields: bool) 
 
 
 def _trained(given: _Query, run: Path, device: str, *, extrapolate: bool, with_fields: bool) -> Homogenization:
-    from equipoise.cli.strain_options import strains_of
-    from equipoise.multiscale.homogenization import homogenize_model
-    from equipoise.multiscale.runs import load_micro
-
     if not run.is_dir():
         raise FileNotFoundError(f"--micro {run}: expected full or a run folder, and there is no such folder.")
+    from equipoise.cli.strain_options import strains_of
+    from equipoise.multiscale.equino import load_micro
+    from equipoise.multiscale.homogenization import homogenize_model
+
     model = load_micro(run, device=device)
     _check_cell(given, run, getattr(model, "cell", None))
     strain = strains_of(given.strain, given.strains, model.n_strain)

@@ -1,3 +1,33 @@
 """Making, storing and reading data sets; generation takes the solver as an argument and knows no equation.
 
 Start reading at `store.py`."""
+
+from __future__ import annotations
+
+from equipoise.data.dask_executor import DaskExecutor
+from equipoise.data.executors import Executor, ProcessExecutor, SerialExecutor
+from equipoise.data.generate import GenerationSummary, generate_snapshots
+from equipoise.data.sampling import laplace, latin_hypercube, sobol, symmetric_box, uniform
+from equipoise.data.snapshot_solver import SnapshotSolver
+from equipoise.data.snapshots import CellRecord, Snapshots
+from equipoise.data.store import inspect, read_snapshots, write_snapshots
+
+__all__ = [
+    "CellRecord",
+    "DaskExecutor",
+    "Executor",
+    "GenerationSummary",
+    "ProcessExecutor",
+    "SerialExecutor",
+    "SnapshotSolver",
+    "Snapshots",
+    "generate_snapshots",
+    "inspect",
+    "laplace",
+    "latin_hypercube",
+    "read_snapshots",
+    "sobol",
+    "symmetric_box",
+    "uniform",
+    "write_snapshots",
+]

@@ -246,6 +246,7 @@ def use_one_thread() -> None:
 def _portable(error: Exception) -> Exception | str:
     """The exception itself where it survives the way to another process, otherwise its words."""
     try:
-        return pickle.loads(pickle.dumps(error))
+        pickle.loads(pickle.dumps(error))
     except Exception:
         return f"{type(error).__name__}: {error}"
+    return error
