@@ -97,6 +97,13 @@ def test_processes_answer_like_this_process(equipoise: Callable[..., Any]) -> No
     assert there["results"][0]["stress"] == pytest.approx(here["results"][0]["stress"], rel=1e-10)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_answers_like_the_processor(equipoise: Callable[..., Any]) -> None:
+    words = ("homogenize", "--mesh", CELL, "--strain=0.02,0.01,-0.03", "--json")
+    here, there = equipoise(*words).document, equipoise(*words, "--device", "cuda").document
+    assert there["results"][0]["stress"] == pytest.approx(here["results"][0]["stress"], rel=1e-8)
+
+
 def test_text_names_stress_tangent_and_volume_fractions(equipoise: Callable[..., Any]) -> None:
     printed = equipoise("homogenize", "--mesh", CELL, "--strain=0.02,0.01,-0.03").output
     for words in ("volume fractions: matrix 0.7", "stress  (xx,yy,xy), MPa:", "tangent, MPa:", "iterations:"):

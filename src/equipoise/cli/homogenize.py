@@ -108,7 +108,7 @@ def _trained(given: _Query, run: Path, device: str, *, extrapolate: bool, with_f
     model = load_micro(run, device=device)
     _check_cell(given, run, getattr(model, "cell", None))
     strain = strains_of(given.strain, given.strains, model.n_strain)
-    return homogenize_model(model, strain, extrapolate=extrapolate, with_fields=with_fields)
+    return homogenize_model(model, strain, extrapolate=extrapolate, device=device, with_fields=with_fields)
 
 
 def _check_cell(given: _Query, run: Path, cell: PeriodicCell | None) -> None:

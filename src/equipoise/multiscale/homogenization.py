@@ -16,6 +16,7 @@ from equipoise.data.executors import Executor, SerialExecutor
 from equipoise.data.snapshot_solver import SnapshotSolver
 from equipoise.errors import ConvergenceError
 from equipoise.multiscale.micro import MicroFields, MicroModel
+from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.materials import Material
 from equipoise.spaces.mesh import Mesh
 
@@ -72,53 +73,61 @@ def homogenize_full(
         ConvergenceError: naming the first strain without solution. WorkerError: from the executor.
     """
     solve = SnapshotSolver(mesh, materials, fields=with_fields, device=device)
-    cell = solve.cell
-    batches = list(torch.split(strain, _BATCH))
-    answers: dict[int, dict[str, np.ndarray]] = {}
-    for number, arrays in (executor or SerialExecutor()).map_batches(solve, batches):
-        answers[number] = arrays
-    joined = {
-        name: torch.from_numpy(np.concatenate([answers[number][name] for number in range(len(batches))]))
-        for name in answers[0]
-    }
-    converged = joined["converged"]
+    volume_fractions = solve.cell.volume_fractions
+    answers = _answers(solve, strain, executor or SerialExecutor())
+    converged = answers["converged"]
     if not bool(converged.all()):
         row = int(torch.argmin(converged.to(torch.int8)))
         raise ConvergenceError(
             f"{int((~converged).sum())} of {len(strain)} strains did not converge; the first is strain {row}, "
-            f"{strain[row].tolist()}, with relative residual {float(joined['residual'][row]):.1e}."
-        )
-    fields = None
-    if with_fields:
-        macro = strain.to(cell.device)
-        point_strain = cell.fluctuation_strain(cell.restrict(joined["fluctuation"].to(cell.device))) + macro[:, None]
-        fields = MicroFields(
-            displacement=cell.affine_displacement(macro).cpu() + joined["fluctuation"],
-            fluctuation=joined["fluctuation"],
-            strain=point_strain.cpu(),
-            stress=joined["stress"],
-            mesh=mesh,
+            f"{strain[row].tolist()}, with relative residual {float(answers['residual'][row]):.1e}."
         )
     return Homogenization(
         strain=strain,
-        stress=joined["homogenised_stress"],
-        tangent=joined["homogenised_tangent"],
+        stress=answers["homogenised_stress"],
+        tangent=answers["homogenised_tangent"],
         error_estimate=None,
-        iterations=joined["iterations"],
-        seconds=joined["seconds"],
-        volume_fractions=cell.volume_fractions,
-        fields=fields,
+        iterations=answers["iterations"],
+        seconds=answers["seconds"],
+        volume_fractions=volume_fractions,
+        fields=_fields(solve.cell, strain, answers) if with_fields else None,
+    )
+
+
+def _answers(solve: SnapshotSolver, strain: torch.Tensor, executor: Executor) -> dict[str, torch.Tensor]:
+    """Answers of all batches, put together in the order of the strains."""
+    batches = list(torch.split(strain, _BATCH))
+    parts: list[dict[str, np.ndarray]] = [{}] * len(batches)
+    for number, arrays in executor.map_batches(solve, batches):
+        parts[number] = arrays
+    return {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+
+
+def _fields(cell: PeriodicCell, strain: torch.Tensor, answers: Mapping[str, torch.Tensor]) -> MicroFields:
+    macro, fluctuation = strain.to(cell.device), answers["fluctuation"]
+    return MicroFields(
+        displacement=cell.affine_displacement(macro).cpu() + fluctuation,
+        fluctuation=fluctuation,
+        strain=cell.strain(macro, cell.restrict(fluctuation.to(cell.device))).cpu(),
+        stress=answers["stress"],
+        mesh=cell.mesh,
     )
 
 
 def homogenize_model(
-    model: MicroModel, strain: torch.Tensor, *, extrapolate: bool = False, with_fields: bool = False
+    model: MicroModel,
+    strain: torch.Tensor,
+    *,
+    extrapolate: bool = False,
+    device: str = "cpu",
+    with_fields: bool = False,
 ) -> Homogenization:
     """Ask a micro model at each strain.
 
     Args:
         model: any micro model. strain: `(n, v)`, engineering shear.
         extrapolate: answer outside the trained box too, with a warning.
+        device: where the model lives.
         with_fields: whether to return microscopic fields.
 
     Raises:
@@ -138,7 +147,9 @@ def homogenize_model(
             "nothing is known of the error there unless an error estimate says so."
         )
     began = time.perf_counter()
-    response = model.respond(strain)
+    response = model.respond(strain.to(device))
+    # Fetching the stress waits for a GPU to finish.
+    stress = response.stress.detach().cpu()
     seconds = (time.perf_counter() - began) / len(strain)
     estimate = response.error_estimate
     if estimate is not None and not bool(torch.isfinite(estimate).all()):
@@ -149,12 +160,12 @@ def homogenize_model(
     cell = getattr(model, "cell", None)
     return Homogenization(
         strain=strain,
-        stress=response.stress.detach().cpu(),
+        stress=stress,
         tangent=response.tangent.detach().cpu(),
         error_estimate=None if estimate is None else estimate.detach().cpu(),
         iterations=torch.zeros(len(strain), dtype=torch.int64),
         seconds=torch.full((len(strain),), seconds, dtype=torch.float64),
         volume_fractions={} if cell is None else cell.volume_fractions,
-        fields=model.localize(strain) if with_fields else None,
+        fields=model.localize(strain.to(device)) if with_fields else None,
         warnings=tuple(warnings),
     )
