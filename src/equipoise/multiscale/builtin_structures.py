@@ -88,7 +88,9 @@ BUILTIN_STRUCTURES: dict[str, BuiltinStructure] = {
     "cooks-membrane": BuiltinStructure(
         "Cook's membrane, clamped on the left, right edge moved up", 2, "fibre", _cooks_membrane
     ),
-    "l-profile": BuiltinStructure("L-shaped domain, foot of one leg held, end of the other moved down", 2, "fibre", _l_profile),
+    "l-profile": BuiltinStructure(
+        "L-shaped domain, foot of one leg held, end of the other moved down", 2, "fibre", _l_profile
+    ),
     "plate-with-hole": BuiltinStructure("quarter of a plate with a hole, pulled", 2, "fibre", _plate_with_hole),
     "bracket": BuiltinStructure(
         "angle bracket in space, wall held, end bent and twisted",

@@ -143,7 +143,7 @@ class Discretization:
             ConvergenceError: for a singular stiffness.
         """
         if self._factor is None:
-            self.analyse(matrix)
+            self._factor = factorize(matrix, backend=self._linear_solver)
         else:
             self._factor.update(matrix.data)
         return self._factor.solve(rhs)

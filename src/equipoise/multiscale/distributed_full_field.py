@@ -83,7 +83,7 @@ class DistributedFullFieldRVE(MicroModel):
         self._local = self._responder.model()
         self.cell = self._local.cell
         self.dim, self.n_strain, self.box = self.cell.dim, self.cell.n_strain, None
-        self.fingerprint = self.cell.fingerprint
+        self.fingerprint = self._local.fingerprint
 
     def respond(self, strain: torch.Tensor, *, state: State = None) -> Response:
         """Solve the cell at each strain, `(n, v)`; see `MicroModel.respond`."""

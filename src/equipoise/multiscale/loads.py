@@ -73,15 +73,15 @@ def _vector(structure: Structure, load: Load, blocks: Sequence[QuadratureBlock])
     facets = region.facets(mesh)
     surface = facet_quadrature(mesh, facets)
     if load.pressure is not None:
-        for block in surface:
-            _check_boundary(mesh, block, region)
-            density = -load.pressure * block.weights[..., None] * block.normals
-            np.add.at(forces, block.connectivity, np.einsum("qk,nqd->nkd", block.shape, density))
+        for facet in surface:
+            _check_boundary(mesh, facet, region)
+            density = -load.pressure * facet.weights[..., None] * facet.normals
+            np.add.at(forces, facet.connectivity, np.einsum("qk,nqd->nkd", facet.shape, density))
         return forces * structure.thickness
     vector = _components(load, load.traction if load.traction is not None else load.force, mesh.dim)
-    for block in surface:
-        share = np.einsum("qk,nq->nk", block.shape, block.weights)
-        np.add.at(forces, block.connectivity, share[..., None] * vector)
+    for facet in surface:
+        share = np.einsum("qk,nq->nk", facet.shape, facet.weights)
+        np.add.at(forces, facet.connectivity, share[..., None] * vector)
     area = sum(float(block.weights.sum()) for block in surface)
     return forces * structure.thickness if load.traction is not None else forces / area
 

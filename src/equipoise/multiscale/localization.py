@@ -14,9 +14,8 @@ import numpy as np
 import torch
 
 from equipoise.multiscale.micro import VOIGT_NAMES, MicroFields, MicroModel
+from equipoise.multiscale.micro_field_files import write_micro_fields
 from equipoise.multiscale.simulation import Simulation
-from equipoise.spaces.mesh_files import write_mesh
-from equipoise.viz.element_values import nodal_averages
 from equipoise.viz.figures import micro_fields_figure
 from equipoise.viz.style import save_figure
 
@@ -70,9 +69,7 @@ def write_local_fields(folder: Path, local: LocalFields) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     stem = file_name(local.name)
     for label, fields in local.fields.items():
-        write_mesh(
-            folder / f"{stem}-{file_name(label)}.vtu", fields.mesh, point_data=_nodal_fields(fields), cell_data={}
-        )
+        write_micro_fields(folder / f"{stem}-{file_name(label)}.vtu", fields)
     first = next(iter(local.fields.values()))
     names = VOIGT_NAMES[first.stress.shape[-1]]
     position = ", ".join(f"{x:.4g}" for x in local.position)
@@ -85,20 +82,6 @@ def write_local_fields(folder: Path, local: LocalFields) -> Path:
         label="MPa",
     )
     return save_figure(figure, folder / f"{stem}.png")
-
-
-def _nodal_fields(fields: MicroFields) -> dict[str, np.ndarray]:
-    mesh = fields.mesh
-    data = {}
-    for name, field in (("displacement", fields.displacement), ("fluctuation", fields.fluctuation)):
-        padded = np.zeros((mesh.n_nodes, 3))
-        padded[:, : mesh.dim] = field[0].detach().cpu().numpy()
-        data[name] = padded
-    for name, field in (("stress", fields.stress), ("strain", fields.strain)):
-        nodal = nodal_averages(mesh, field[0].detach().cpu().numpy())
-        for number, component in enumerate(VOIGT_NAMES[nodal.shape[1]]):
-            data[f"{name}_{component}"] = nodal[:, number]
-    return data
 
 
 def file_name(label: str) -> str:

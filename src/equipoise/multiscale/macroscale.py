@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from equipoise.errors import ConvergenceError, OutOfRangeError
 from equipoise.multiscale.checkpoint import (
@@ -181,9 +183,12 @@ class _Run:
         _log.info("step %d: time %.4g, %d Newton iterations%s", record.number, time, iterations, gap)
         return record
 
-    def _certified(self, first, time: float) -> tuple[Converged, StepCertificate | None, tuple[float, ...], int]:
+    def _certified(
+        self, first: NDArray[np.float64], time: float
+    ) -> tuple[Converged, StepCertificate | None, tuple[float, ...], int]:
         """Equilibrium whose certificate asks for no further change of the answers."""
-        progress, states, residuals, iterations = self.progress, self.progress.last.answers.states, (), 0
+        progress, states, iterations = self.progress, self.progress.last.answers.states, 0
+        residuals: tuple[float, ...] = ()
         for _ in range(_CERTIFICATE_ROUNDS):
             state = self.equilibrium.find(first, time, states, least_scale=progress.largest_scale)
             residuals, iterations = (*residuals, *state.residuals), iterations + state.iterations

@@ -69,9 +69,9 @@ def equivalent_stress(stress: torch.Tensor | NDArray[np.float64]) -> NDArray[np.
     """Von Mises stress, `(n, v)` to `(n,)`; in the plane of the in-plane components only, as in plane stress."""
     s = stress.detach().cpu().numpy() if isinstance(stress, torch.Tensor) else stress
     if s.shape[1] == 3:
-        return np.sqrt(np.maximum(s[:, 0] ** 2 - s[:, 0] * s[:, 1] + s[:, 1] ** 2 + 3 * s[:, 2] ** 2, 0.0))
+        return np.asarray(np.sqrt(np.maximum(s[:, 0] ** 2 - s[:, 0] * s[:, 1] + s[:, 1] ** 2 + 3 * s[:, 2] ** 2, 0.0)))
     normal = (s[:, 0] - s[:, 1]) ** 2 + (s[:, 1] - s[:, 2]) ** 2 + (s[:, 2] - s[:, 0]) ** 2
-    return np.sqrt(normal / 2 + 3 * (s[:, 3:] ** 2).sum(axis=1))
+    return np.asarray(np.sqrt(normal / 2 + 3 * (s[:, 3:] ** 2).sum(axis=1)))
 
 
 def write_fields(path: Path, system: Discretization, state: Converged, gaps: PointGaps | None) -> None:

@@ -255,6 +255,8 @@ class Structure:
             raise ValueError(f"structure {self.name!r} has no supports, so every rigid body motion is free.")
         if not (self.thickness > 0 and np.isfinite(self.thickness)):
             raise ValueError(f"thickness={self.thickness} must be positive.")
+        if self.mesh.dim == 3 and self.thickness != 1.0:
+            raise ValueError(f"thickness={self.thickness} belongs to a plane structure; this one is solid.")
         for name, point in self.monitored.items():
             if len(point) != self.mesh.dim:
                 raise ValueError(f"monitored point {name!r} needs {self.mesh.dim} coordinates, got {len(point)}.")
@@ -262,5 +264,6 @@ class Structure:
     @property
     def breakpoints(self) -> tuple[float, ...]:
         """Times at which some history has a corner; load steps end there exactly."""
-        times = {time for part in (*self.supports, *self.loads) for time in part.history.times}
+        histories = [*(support.history for support in self.supports), *(load.history for load in self.loads)]
+        times = {time for history in histories for time in history.times}
         return tuple(sorted(time for time in times if self.stepping.start < time < self.stepping.end))

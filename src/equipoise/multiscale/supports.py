@@ -38,7 +38,7 @@ class HeldUnknowns:
     def at(self, time: float) -> NDArray[np.float64]:
         """Prescribed displacements at a time, `(h,)`, mm."""
         factors = np.array([support.history(time) for support in self.supports])
-        return self.values * factors[self.owner]
+        return np.asarray(self.values * factors[self.owner])
 
 
 def held_unknowns(mesh: Mesh, supports: Sequence[Support]) -> HeldUnknowns:

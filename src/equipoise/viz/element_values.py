@@ -40,13 +40,16 @@ def _products(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _by_block(mesh: Mesh, field: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """Cut values at all quadrature points `(Q, ...)` into blocks of elements, `(elements, q, ...)` each."""
+    sizes = [
+        (len(block.connectivity), len(reference_element(block.element).quadrature()[1])) for block in mesh.blocks
+    ]
+    expected = sum(count * points for count, points in sizes)
+    if expected != len(field):
+        raise ValueError(f"the field has {len(field)} points; the mesh has {expected} quadrature points.")
     parts, start = [], 0
-    for block in mesh.blocks:
-        count, points = len(block.connectivity), len(reference_element(block.element).quadrature()[1])
+    for count, points in sizes:
         parts.append(field[start : start + count * points].reshape(count, points, *field.shape[1:]))
         start += count * points
-    if start != len(field):
-        raise ValueError(f"the field has {len(field)} points; the mesh has {start} quadrature points.")
     return parts
 
 

@@ -177,6 +177,7 @@ def curve_figure(curves: Sequence[Curve], *, title: str, x_label: str, y_label: 
 def convergence_figure(residuals: Mapping[int, Sequence[float]], *, tolerance: float) -> Figure:
     """Relative residual over Newton iterations, one line per load step, light to dark."""
     import matplotlib as mpl
+    from matplotlib.ticker import MaxNLocator
 
     with styled():
         figure = new_figure(5.2, 3.6)
@@ -189,7 +190,7 @@ def convergence_figure(residuals: Mapping[int, Sequence[float]], *, tolerance: f
         axes.axhline(tolerance, color=BASELINE_COLOUR, lw=1, ls="--")
         axes.annotate("tolerance", (0, tolerance), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
         axes.set(title="Newton convergence", xlabel="iteration", ylabel="residual / reaction scale")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(True)
         axes.legend(ncols=2)
     return figure

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_plane", "draw_solid"]
 
+_ELEVATION, _AZIMUTH = 24.0, -58.0
+"""Where solids are looked at from, degrees."""
+
 _TRIANGLES: dict[str, list[tuple[int, int, int]]] = {
     "tri3": [(0, 1, 2)],
     "tri6": [(0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5)],
@@ -55,6 +58,8 @@ def draw_plane(
         outline: `"elements"`, `"boundary"` or `None`.
         constant: colour each element by its largest value instead of interpolating.
     """
+    from matplotlib.tri import Triangulation
+
     points = mesh.points if displacement is None else mesh.points + displacement
     coordinates, triangles, values, start = [], [], [], 0
     for block, value in zip(mesh.blocks, element_values(mesh, field), strict=True):
@@ -71,9 +76,8 @@ def draw_plane(
     colours = np.concatenate(values)
     if norm is None:
         colours = np.clip(colours, low, high)
-    artist = axes.tripcolor(
-        x, y, np.concatenate(triangles), colours, shading="gouraud", cmap=cmap, rasterized=True, **scale
-    )
+    connected = Triangulation(x, y, np.concatenate(triangles))
+    artist = axes.tripcolor(connected, colours, shading="gouraud", cmap=cmap, rasterized=True, **scale)
     _draw_lines(axes, mesh, points, outline)
     axes.set_aspect("equal")
     return artist
@@ -129,13 +133,15 @@ def draw_solid(
     points = mesh.points if displacement is None else mesh.points + displacement
     nodal = nodal_averages(mesh, field)
     low, high = limits if limits is not None else _limits(field)
-    polygons, colours, lines = [], [], []
+    polygons, colours = [], []
+    lines: list[NDArray[np.float64]] = []
     for facets in mesh.boundary_facets():
-        triangles = facets.connectivity[:, np.array(_TRIANGLES[facets.element])].reshape(-1, 3)
+        seen = facets.connectivity[_faces_viewer(points[facets.connectivity[:, :3]])]
+        triangles = seen[:, np.array(_TRIANGLES[facets.element])].reshape(-1, 3)
         fine = _split(np.concatenate([points[triangles], nodal[triangles][..., None]], axis=-1), times=2)
         polygons.append(fine[..., :3])
         colours.append(fine[..., 3].mean(axis=1))
-        lines.extend(points[facets.connectivity[:, _OUTLINE[facets.element]]])
+        lines.extend(points[seen[:, _OUTLINE[facets.element]]])
     scale = norm if norm is not None else Normalize(low, high)
     artist = Poly3DCollection(np.concatenate(polygons), cmap=cmap, norm=scale, linewidths=0.0, antialiased=False)
     artist.set_array(np.concatenate(colours))
@@ -144,10 +150,18 @@ def draw_solid(
     lowest, highest = points.min(axis=0), points.max(axis=0)
     axes.set(xlim=(lowest[0], highest[0]), ylim=(lowest[1], highest[1]), zlim=(lowest[2], highest[2]))
     axes.set_box_aspect(np.maximum(highest - lowest, 1e-9), zoom=0.95)
-    axes.view_init(elev=24, azim=-58)
+    axes.view_init(elev=_ELEVATION, azim=_AZIMUTH)
     for axis, length in zip((axes.xaxis, axes.yaxis, axes.zaxis), highest - lowest, strict=True):
         axis.set_major_locator(MaxNLocator(max(2, int(np.ceil(6 * length / (highest - lowest).max())))))
     return artist
+
+
+def _faces_viewer(corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which facets, given by three corners `(n, 3, 3)` in outward order, are turned to the viewer."""
+    elevation, azimuth = np.deg2rad(_ELEVATION), np.deg2rad(_AZIMUTH)
+    view = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return np.asarray(normal @ view > 0)
 
 
 def _split(triangles: NDArray[np.float64], *, times: int) -> NDArray[np.float64]:
