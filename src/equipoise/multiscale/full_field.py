@@ -33,6 +33,7 @@ class FullFieldRVE(MicroModel):
         self.cell = cell
         self.solver = CellSolver(cell) if solver is None else solver
         self.dim, self.n_strain, self.box = cell.dim, cell.n_strain, None
+        self.fingerprint = _fingerprint(cell)
 
     def respond(self, strain: torch.Tensor, *, state: State = None) -> Response:
         """Solve the cell at each strain, `(n, v)`; see `MicroModel.respond`.
@@ -57,6 +58,14 @@ class FullFieldRVE(MicroModel):
         """Microscopic fields of each strain, `(n, v)`; `start` as in `CellSolver.solve`."""
         solution = self.solver.solve(strain, start=start, tangent=False)
         return fields_of(self.cell, solution.strain, solution.fluctuation)
+
+
+def _fingerprint(cell: PeriodicCell) -> str:
+    """Digest of the cell; of its mesh alone where a user's own law cannot be written down."""
+    try:
+        return cell.fingerprint
+    except TypeError:
+        return cell.mesh.fingerprint
 
 
 def predict(strain: torch.Tensor, state: State) -> torch.Tensor | None:
