@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from equipoise.multiscale.loads import nodal_forces
+from equipoise.multiscale.stiffness_pattern import StiffnessPattern
 from equipoise.multiscale.structure import Structure
 from equipoise.multiscale.supports import check_rigid_motions, held_unknowns
-from equipoise.problems.mechanics.element_kernels import ElementGroup
-from equipoise.problems.mechanics.kinematics import strain_dimension, strain_displacement
+from equipoise.problems.mechanics.kinematics import strain_dimension
+from equipoise.problems.mechanics.structure_elements import StructureElements
 from equipoise.solvers.linear import Factorization, factorize
 from equipoise.spaces.quadrature import quadrature
 
@@ -59,78 +60,48 @@ class Discretization:
         self.n_points = len(self.weights)
         self._thickness = thickness
         self._groups = self._element_groups()
-        self._number_entries()
+        nodes = [group.nodes.cpu().numpy() for group in self._groups]
+        self._pattern = StiffnessPattern(mesh.n_nodes, mesh.dim, self.free, nodes)
         self._linear_solver = linear_solver
         self._factor: Factorization | None = None
 
     def _tensor(self, array: NDArray[np.float64]) -> torch.Tensor:
         return torch.as_tensor(array, dtype=torch.float64, device=self.device)
 
-    def _element_groups(self) -> tuple[ElementGroup, ...]:
+    def _element_groups(self) -> tuple[StructureElements, ...]:
         """Element kernels of at most `_POINTS_PER_GROUP` points each, which bounds the memory of temporaries."""
         groups, start = [], 0
         for block in self.blocks:
             count, points = block.weights.shape
             step = max(1, _POINTS_PER_GROUP // points)
-            dofs = (block.connectivity[:, :, None] * self.dim + np.arange(self.dim)).reshape(count, -1)
             for first in range(0, count, step):
                 part = slice(first, min(count, first + step))
-                numbers = np.arange(start + part.start * points, start + part.stop * points)
                 groups.append(
-                    ElementGroup(
-                        operator=strain_displacement(self._tensor(block.gradients[part])),
-                        weights=self._tensor(block.weights[part] * self._thickness),
-                        dofs=torch.as_tensor(dofs[part], device=self.device),
-                        n_unknowns=self.n_unknowns,
-                        points=torch.as_tensor(numbers, device=self.device),
-                        is_linear=False,
+                    StructureElements(
+                        self._tensor(block.gradients[part]),
+                        self._tensor(block.weights[part] * self._thickness),
+                        torch.as_tensor(block.connectivity[part], device=self.device),
+                        slice(start + part.start * points, start + part.stop * points),
                     )
                 )
             start += count * points
         return tuple(groups)
 
-    def _number_entries(self) -> None:
-        """Pattern of the free unknowns in compressed rows, and the place of each element entry in it."""
-        size = len(self.free)
-        number = np.full(self.n_unknowns, -1, dtype=np.int64)
-        number[self.free] = np.arange(size)
-        keys = [self._entry_keys(group, number) for group in self._groups]
-        pattern = np.unique(np.concatenate([np.unique(key) for key in keys]))
-        pattern = pattern[pattern >= 0]
-        self._entries = [np.searchsorted(pattern, key).astype(np.int32) for key in keys]
-        for entries, key in zip(self._entries, keys, strict=True):
-            entries[key < 0] = len(pattern)
-        self._indices = (pattern % size).astype(np.int32)
-        self._indptr = np.concatenate([[0], np.cumsum(np.bincount(pattern // size, minlength=size))]).astype(np.int32)
-
-    def _entry_keys(self, group: ElementGroup, number: NDArray[np.int64]) -> NDArray[np.int64]:
-        local = number[group.dofs.cpu().numpy()]
-        row, column = local[:, :, None], local[:, None, :]
-        return np.where((row >= 0) & (column >= 0), row * len(self.free) + column, -1).ravel()
-
     def strain(self, displacement: NDArray[np.float64]) -> torch.Tensor:
         """Strains at all integration points, `(unknowns,)` to `(n, v)`, on the device."""
-        vector = self._tensor(displacement)[None]
-        strain = vector.new_empty(self.n_points, self.n_strain)
-        for group in self._groups:
-            strain[group.points] = group.strain(vector)[0]
-        return strain
+        nodal = self._tensor(displacement).view(-1, self.dim)
+        return torch.cat([group.strain(nodal) for group in self._groups])
 
     def force(self, stress: torch.Tensor) -> NDArray[np.float64]:
         """Internal nodal forces `B^T w sigma`, `(n, v)` to `(unknowns,)`, N."""
-        force = stress.new_zeros(1, self.n_unknowns + 1)
+        force = stress.new_zeros(self.n_unknowns // self.dim, self.dim)
         for group in self._groups:
-            group.add_force(force, stress[group.points][None])
-        return force[0, :-1].cpu().numpy()
+            group.add_force(force, stress[group.points])
+        return np.asarray(force.reshape(-1).cpu().numpy())
 
     def stiffness(self, tangent: torch.Tensor) -> sp.csr_array:
         """Stiffness of the free unknowns, `(n, v, v)` to `(free, free)`; unsymmetric where the tangents are."""
-        values = np.zeros(len(self._indices) + 1)
-        for group, entries in zip(self._groups, self._entries, strict=True):
-            local = group.stiffness(tangent[group.points]).reshape(-1).cpu().numpy()
-            values += np.bincount(entries, weights=local, minlength=len(values))
-        shape = (len(self.free), len(self.free))
-        return sp.csr_array((values[:-1], self._indices, self._indptr), shape=shape)
+        return self._pattern.assemble(group.stiffness(tangent[group.points]).cpu().numpy() for group in self._groups)
 
     def analyse(self, matrix: sp.csr_array) -> None:
         """Fix the elimination order of all later solves by one stiffness of the structure."""

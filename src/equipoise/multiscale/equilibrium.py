@@ -84,7 +84,10 @@ class Equilibrium:
             error_kind="none",
             states=(None,) * -(-system.n_points // self.respond.chunk),
         )
-        system.analyse(self._stiffness(everywhere.tangent))
+        matrix = self._stiffness(everywhere.tangent)
+        began = perf_counter()
+        system.analyse(matrix)
+        self.timings.solve += perf_counter() - began
         reactions = np.zeros(system.n_unknowns)
         return Converged(self.stepping.start, np.zeros(system.n_unknowns), strain, everywhere, (), reactions)
 
@@ -139,7 +142,7 @@ class Equilibrium:
         displacement, external = start.copy(), system.loads.at(time)
         residuals: list[float] = []
         while True:
-            strain = system.strain(displacement)
+            strain = self._strain(displacement)
             answers = self._ask(strain, states)
             states = answers.states
             reactions = self._force(answers.stress) - external
@@ -160,6 +163,12 @@ class Equilibrium:
             return self.respond(strain, states)
         finally:
             self.timings.micro += perf_counter() - began
+
+    def _strain(self, displacement: NDArray[np.float64]) -> torch.Tensor:
+        began = perf_counter()
+        strain = self.system.strain(displacement)
+        self.timings.assembly += perf_counter() - began
+        return strain
 
     def _force(self, stress: torch.Tensor) -> NDArray[np.float64]:
         began = perf_counter()

@@ -127,8 +127,9 @@ class _Run:
                 f"the micro model has dimension {micro.dim} and structure {structure.name!r} has {structure.mesh.dim}."
             )
         self.structure, self.micro, self.extrapolate = structure, micro, extrapolate
+        timings, began = Timings(), perf_counter()
         self.system = Discretization(structure, device=device, linear_solver=linear_solver)
-        timings = Timings()
+        timings.assembly += perf_counter() - began
         self.respond = PointResponses(micro, chunk=chunk)
         self.equilibrium = Equilibrium(self.system, self.respond, structure.stepping, timings)
         control = StepControl.begin(structure.stepping, structure.breakpoints)
