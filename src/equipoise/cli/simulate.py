@@ -55,6 +55,7 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document with the summary.")] = False,
 ) -> None:
     """Simulate a structure of composite material; results, figures and report.html go to a folder."""
+    from equipoise.multiscale.enrichment import ENRICHMENT_NAME, write_enrichment
     from equipoise.multiscale.macroscale import simulate as run
     from equipoise.multiscale.simulation import LoadStepError, OutsideBoxError
 
@@ -78,7 +79,8 @@ def simulate(
         simulation, error = stopped.simulation, stopped
     if chosen.output.report:
         _report(folder, simulation, model, description, chosen, places)
-    _print(simulation, folder, as_json=as_json, micro=description)
+    kept = write_enrichment(folder / ENRICHMENT_NAME, model)
+    _print(simulation, folder, as_json=as_json, micro=description, kept=kept)
     if error is not None:
         raise error
 
@@ -193,8 +195,8 @@ def _progress(step: LoadStep) -> None:
     print(f"step {step.number}: time {step.time:.4g}, {step.iterations} Newton iterations{gap}", file=sys.stderr)
 
 
-def _print(simulation: Simulation, folder: Path, *, as_json: bool, micro: str) -> None:
-    summary = {"micro": micro, **simulation.summary(), "output": str(folder)}
+def _print(simulation: Simulation, folder: Path, *, as_json: bool, micro: str, kept: int) -> None:
+    summary = {"micro": micro, **simulation.summary(), "enrichment": kept, "output": str(folder)}
     if as_json:
         typer.echo(json.dumps(summary, allow_nan=False))
         return
@@ -211,6 +213,8 @@ def _print(simulation: Simulation, folder: Path, *, as_json: bool, micro: str) -
         lines.append(
             f"relative gap ({summary['gap_kind']}): largest {summary['largest_gap']}, mean {summary['mean_gap']}"
         )
+    if kept:
+        lines.append(f"{kept} full-field solutions kept for enriching the bases")
     lines.append(f"report: {folder / 'report.html'}" if (folder / "report.html").exists() else f"results: {folder}")
     typer.echo("\n".join(lines))
 

@@ -48,7 +48,7 @@ class StructureElements:
         force.index_add_(0, self.nodes.reshape(-1), local.reshape(-1, self.dim))
 
     def stiffness(self, tangent: torch.Tensor) -> torch.Tensor:
-        """Element stiffnesses `B^T w C B` of tangents `(e q, v, v)`, `(e, k dim, k dim)`; symmetric only if they are."""
+        """Element stiffnesses `B^T w C B` of tangents `(e q, v, v)`, `(e, k dim, k dim)`."""
         elements, points = self.weights.shape
         operator = strain_displacement(self.gradients)
         components, unknowns = operator.shape[-2:]

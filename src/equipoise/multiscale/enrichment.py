@@ -1,0 +1,77 @@
+"""Full-field solutions that fall-backs of a simulation have left, kept in a file for enriching a model's bases.
+
+Training reads them; here they are only kept. Loading runs no code.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from equipoise.errors import FormatError
+from equipoise.multiscale.certified_model import CertifiedModel
+from equipoise.multiscale.micro import MicroModel
+
+__all__ = ["ENRICHMENT_NAME", "Enrichment", "read_enrichment", "write_enrichment"]
+
+ENRICHMENT_NAME = "enrichment.safetensors"
+_KIND = "equipoise enrichment 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Enrichment:
+    """Full-field solutions of one unit cell.
+
+    Attributes:
+        strain: macroscopic strains, `(k, v)`. fluctuation: periodic unknowns, `(k, N)`.
+        stress: at the quadrature points, MPa, `(k, Q, v)`.
+        cell_fingerprint: of the cell they belong to.
+    """
+
+    strain: torch.Tensor
+    fluctuation: torch.Tensor
+    stress: torch.Tensor
+    cell_fingerprint: str
+
+
+def write_enrichment(path: Path, model: MicroModel) -> int:
+    """Write the solutions that a model's certificate kept, and return how many; without any, nothing is written."""
+    if not isinstance(model, CertifiedModel) or model.certificate is None or not model.certificate.enrichment:
+        return 0
+    from safetensors.torch import save_file
+
+    strain, fluctuation, stress = (part.cpu().contiguous() for part in model.certificate.enrichment_snapshots())
+    temporary = path.with_name(f".{path.name}.part")
+    tensors = {"strain": strain, "fluctuation": fluctuation, "stress": stress}
+    save_file(tensors, temporary, metadata={"kind": _KIND, "cell_fingerprint": model.bases.cell_fingerprint})
+    os.replace(temporary, path)
+    return len(strain)
+
+
+def read_enrichment(path: Path, *, cell_fingerprint: str | None = None) -> Enrichment:
+    """Read the solutions of a file.
+
+    Args:
+        path: the file. cell_fingerprint: of the cell that they are meant for, if it is to be checked.
+
+    Raises:
+        FileNotFoundError: if there is none. FormatError: if it is damaged, foreign, or of another cell.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("kind") != _KIND:
+                raise FormatError(f"{path} holds no full-field solutions of a simulation.")
+            parts = [file.get_tensor(name) for name in ("strain", "fluctuation", "stress")]
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path} is damaged: {error}.") from error
+    if cell_fingerprint is not None and metadata["cell_fingerprint"] != cell_fingerprint:
+        raise FormatError(f"{path} belongs to another unit cell or other materials.")
+    return Enrichment(parts[0], parts[1], parts[2], metadata["cell_fingerprint"])

@@ -1,0 +1,59 @@
+"""Full-field cells spread over executors answer as in one process, with warm starts, in the order asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sample_structures import at
+
+from equipoise.data.executors import ProcessExecutor, SerialExecutor
+from equipoise.multiscale.distributed_full_field import DistributedFullFieldRVE
+from equipoise.multiscale.full_field import FullFieldRVE
+from equipoise.multiscale.load_stepping import Stepping
+from equipoise.multiscale.macroscale import simulate
+from equipoise.multiscale.structure import Load, Structure, Support
+from equipoise.problems.mechanics.cell import PeriodicCell
+from equipoise.problems.mechanics.materials import paper_materials
+from equipoise.spaces.cells import fibre_cell
+from equipoise.spaces.structures import rectangle
+
+MESH, MATERIALS = fibre_cell(n=2), paper_materials()
+STRAIN = 0.03 * torch.as_tensor(np.random.default_rng(0).uniform(-1, 1, (7, 3)))
+
+
+class Shuffled(SerialExecutor):
+    """Finishes batches in reverse order, as a cluster may."""
+
+    def map_batches(self, function, batches):  # type: ignore[no-untyped-def]
+        yield from reversed(list(super().map_batches(function, batches)))
+
+
+@pytest.mark.parametrize("executor", [SerialExecutor(), Shuffled()], ids=["serial", "shuffled"])
+def test_spread_answers_equal_those_of_one_process(executor: SerialExecutor) -> None:
+    alone = FullFieldRVE(PeriodicCell(MESH, MATERIALS)).respond(STRAIN)
+    spread = DistributedFullFieldRVE(MESH, MATERIALS, executor=executor, batch=3)
+    answer = spread.respond(STRAIN)
+    torch.testing.assert_close(answer.stress, alone.stress, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(answer.tangent, alone.tangent, rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close(answer.state["fluctuation"], alone.state["fluctuation"], rtol=0, atol=1e-10)
+    again = spread.respond(STRAIN, state=answer.state)
+    assert again.counts["cell_iterations"] < answer.counts["cell_iterations"]
+
+
+def test_a_structure_simulated_with_processes_equals_one_simulated_without() -> None:
+    structure = Structure(
+        rectangle(elements=(2, 1), size=(2.0, 1.0), element="quad4"),
+        [Support(at(x=0.0), {"x": 0.0, "y": 0.0})],
+        [Load(at(x=2.0), traction=(20.0, 5.0))],
+        Stepping(first_step=1.0),
+    )
+    alone = simulate(structure, FullFieldRVE(PeriodicCell(MESH, MATERIALS)))
+    with ProcessExecutor(2) as executor:
+        spread = simulate(structure, DistributedFullFieldRVE(MESH, MATERIALS, executor=executor, batch=2))
+    np.testing.assert_allclose(spread.displacement, alone.displacement, atol=1e-9 * np.abs(alone.displacement).max())
+
+
+def test_a_batch_must_hold_a_strain() -> None:
+    with pytest.raises(ValueError, match="batch=0"):
+        DistributedFullFieldRVE(MESH, MATERIALS, executor=SerialExecutor(), batch=0)
