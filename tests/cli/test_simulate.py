@@ -15,6 +15,7 @@ from equipoise.multiscale.builtin_structures import BUILTIN_STRUCTURES
 from equipoise.multiscale.checkpoint import simulation_fingerprint
 from equipoise.multiscale.constitutive import ConstitutiveModel
 from equipoise.problems.mechanics.materials import paper_matrix
+from equipoise.spaces.cells import BUILTIN_CELLS
 from equipoise.spaces.mesh_files import write_mesh
 from equipoise.spaces.structures import rectangle
 
@@ -218,7 +219,10 @@ def test_the_cantilever_example_springs_back_but_for_its_weight_and_tip_force(eq
     np.testing.assert_allclose(reaction, [0.0, 1.0 + 1.2e-5 * 60 * 8 * 2], atol=1e-6)
 
 
-def test_problems_lists_every_built_in_structure(equipoise: Run) -> None:
-    names = {row["name"] for row in equipoise("problems", "--json").document["problems"]}
+def test_problems_lists_every_built_in_structure_and_cell(equipoise: Run) -> None:
+    document = equipoise("problems", "--json").document
+    names = {row["name"] for row in document["structures"]}
     assert names == set(BUILTIN_STRUCTURES) == {"cooks-membrane", "l-profile", "plate-with-hole", "bracket"}
-    assert "cooks-membrane" in equipoise("problems").output
+    assert {row["name"] for row in document["cells"]} == set(BUILTIN_CELLS)
+    words = equipoise("problems").output
+    assert all(name in words for name in [*BUILTIN_STRUCTURES, *BUILTIN_CELLS])

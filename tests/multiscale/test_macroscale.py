@@ -188,7 +188,8 @@ def test_body_force_and_spread_force_have_their_exact_resultants() -> None:
     loads = [
         Load(body_force=(0.5, -2.0)),
         Load(at(x=3.0), force=(7.0, 3.0)),
-        Load(Region(nearest=(3.0, 2.0)), force=(0.0, 1.0)),
+        Load(Region(nearest=(3.0, 2.0)), force=(0.0, 0.4)),
+        Load(at(x=3.0, y=0.0), force=(0.0, 0.6)),
     ]
     structure = Structure(mesh, [Support(at(x=0.0), {"x": 0.0, "y": 0.0}, name="wall")], loads, ONE_STEP, thickness=0.5)
     reaction = simulate(structure, Linear(2)).steps[-1].reactions["wall"]

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import meshio
@@ -99,8 +100,6 @@ def test_the_summary_is_json_with_every_promised_figure(finished: tuple[Path, Si
 
 def test_an_infinite_gap_is_written_in_words(finished: tuple[Path, Simulation]) -> None:
     _, simulation = finished
-    from dataclasses import replace
-
     steps = [replace(step, largest_gap=float("inf"), mean_gap=float("inf")) for step in simulation.steps]
     summary = replace(simulation, steps=steps).summary()
     assert summary["largest_gap"] == "no finite bound"
@@ -147,6 +146,13 @@ def test_a_stopped_simulation_leaves_its_steps_and_says_why(tmp_path: Path) -> N
     assert summary["steps"] == len(list((tmp_path / "steps").glob("*.vtu"))) >= 1
     page = write_report(tmp_path, caught.value.simulation, micro="brittle").read_text()
     assert "Stopped early" in page
+
+
+def test_a_new_simulation_in_an_old_folder_leaves_no_step_of_the_old_one(tmp_path: Path) -> None:
+    simulate(structure(), Hardening(2), output=tmp_path)
+    whole = replace(structure(), stepping=Stepping(first_step=1.0))
+    simulate(whole, Hardening(2), output=tmp_path)
+    assert [path.name for path in (tmp_path / "steps").iterdir()] == ["step-0001.vtu"]
 
 
 def test_a_solid_is_drawn_and_written(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`equipoise problems`: the built-in structures, one line each."""
+"""`equipoise problems`: the built-in structures and unit cells, one line each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ __all__ = ["problems"]
 def problems(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List the built-in structures that `equipoise simulate` accepts by name."""
+    """List the built-in structures that `equipoise simulate` accepts by name, and the built-in unit cells."""
     from equipoise.multiscale.builtin_structures import BUILTIN_STRUCTURES
+    from equipoise.spaces.cells import BUILTIN_CELLS
 
     if as_json:
-        rows = [
+        structures = [
             {"name": name, "dim": problem.dim, "cell": problem.cell, "description": problem.description}
             for name, problem in BUILTIN_STRUCTURES.items()
         ]
-        typer.echo(json.dumps({"problems": rows}))
+        cells = [{"name": name, "description": description} for name, (_, description) in BUILTIN_CELLS.items()]
+        typer.echo(json.dumps({"structures": structures, "cells": cells}))
         return
-    width = max(map(len, BUILTIN_STRUCTURES))
+    width = max(map(len, [*BUILTIN_STRUCTURES, *BUILTIN_CELLS]))
+    typer.echo("Structures, for equipoise simulate NAME:")
     for name, problem in BUILTIN_STRUCTURES.items():
-        typer.echo(f"{name:<{width}}  {problem.dim}-D  {problem.description}")
+        typer.echo(f"  {name:<{width}}  {problem.dim}-D, {problem.description}")
+    typer.echo("Unit cells, for --mesh NAME, with options such as fibre:n=6,fraction=0.4:")
+    for name, (_, description) in BUILTIN_CELLS.items():
+        typer.echo(f"  {name:<{width}}  {description}")

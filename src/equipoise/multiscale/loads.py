@@ -67,8 +67,8 @@ def _vector(structure: Structure, load: Load, blocks: Sequence[QuadratureBlock])
     region = load.region
     if region is None:  # the checks of Load leave only body forces without a region
         raise ValueError(f"load at {load.label} needs a region.")
-    if load.force is not None and region.nearest is not None:
-        forces[region.nodes(mesh)[0]] += _components(load, load.force, mesh.dim)
+    if load.force is not None and len(nodes := region.nodes(mesh)) == 1:
+        forces[nodes[0]] += _components(load, load.force, mesh.dim)
         return forces
     facets = region.facets(mesh)
     surface = facet_quadrature(mesh, facets)

@@ -44,6 +44,9 @@ class OutputFolder:
 
     def write_step(self, steps: Sequence[LoadStep], state: Converged, gaps: PointGaps | None) -> None:
         """Write the fields of the last step, and the tables over all steps."""
+        if steps[-1].number == 1:
+            for stale in (self.path / "steps").glob("step-*.vtu"):
+                stale.unlink()
         write_fields(self.path / "steps" / f"step-{steps[-1].number:04d}.vtu", self._system, state, gaps)
         files = [(step.time, f"steps/step-{step.number:04d}.vtu") for step in steps]
         write_text(self.path / "steps.pvd", _collection(files))
