@@ -22,6 +22,7 @@ SEQUENTIAL = "cividis"
 DIVERGING = "RdBu_r"
 """Colour map of signed fields, centred on zero."""
 
+_RESOLUTION = 200
 _STYLE = Path(__file__).with_name("equipoise.mplstyle")
 
 
@@ -48,6 +49,6 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure under a temporary name, then rename it; the kind of file follows from the suffix."""
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    figure.savefig(temporary)
+    figure.savefig(temporary, dpi=_RESOLUTION)
     os.replace(temporary, path)
     return path
