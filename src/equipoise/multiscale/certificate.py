@@ -169,6 +169,10 @@ class Certificate:
             self._solver = CellSolver(self.cell)
         return self._solver
 
+    @solver.setter
+    def solver(self, solver: FullFieldSolver) -> None:
+        self._solver = solver
+
     def estimate(self, strain: torch.Tensor, coefficients: Coefficients) -> torch.Tensor:
         """Estimated relative gap of each strain, `(n,)`, on the weighted points; `inf` for "no finite bound"."""
         gap, upper = self.reduced.gap_and_energy(strain, coefficients.displacement, coefficients.stress)
