@@ -15,6 +15,7 @@ from equipoise.cli.cell_options import ClusterOption, DeviceOption, WorkersOptio
 
 if TYPE_CHECKING:
     from equipoise.cli.simulate_settings import MicroSettings, OutputSettings
+    from equipoise.data.executors import Executor
     from equipoise.multiscale.micro import MicroModel
     from equipoise.multiscale.simulation import LoadStep, Simulation
     from equipoise.multiscale.structure import Structure
@@ -51,6 +52,9 @@ def simulate(
         bool, typer.Option("--extrapolate", help="Accept strains outside the trained box, with a warning.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
+    compare_full: Annotated[
+        bool, typer.Option("--compare-full", help="Show full-field microscopic fields beside learned ones.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for results.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document with the summary.")] = False,
 ) -> None:
@@ -78,7 +82,7 @@ def simulate(
     except (LoadStepError, OutsideBoxError) as stopped:
         simulation, error = stopped.simulation, stopped
     if chosen.output.report:
-        _report(folder, simulation, model, description, chosen, places)
+        _report(folder, simulation, model, description, compare_full=compare_full or chosen.output.compare_full)
     kept = write_enrichment(folder / ENRICHMENT_NAME, model)
     _print(simulation, folder, as_json=as_json, micro=description, kept=kept)
     if error is not None:
@@ -118,9 +122,20 @@ def _micro(
         raise FileNotFoundError(
             f"--micro {kind}: expected full, constitutive or a run folder, and {path} is no folder."
         )
+    return _learned(path, policy, places), f"learned model {path.name}"
+
+
+def _learned(path: Path, policy: Mapping[str, Any], places: Mapping[str, Any]) -> MicroModel:
+    from equipoise.multiscale.certified_model import CertifiedModel
+    from equipoise.multiscale.distributed_solver import DistributedCellSolver
     from equipoise.multiscale.runs import load_micro
 
-    return load_micro(path, device=places["device"], **policy), f"learned model {path.name}"
+    certify = policy["certify"] or "flagged"
+    model: MicroModel = load_micro(path, device=places["device"], **{**policy, "certify": certify})
+    executor = _executor(places)
+    if executor is not None and isinstance(model, CertifiedModel) and model.certificate is not None:
+        model.certificate.solver = DistributedCellSolver(model.cell, executor=executor)
+    return model
 
 
 def _refuse_policy(kind: str, policy: Mapping[str, Any]) -> None:
@@ -146,6 +161,7 @@ def _constitutive(settings: MicroSettings, dim: int) -> tuple[MicroModel, str]:
 
 
 def _full_field(problem: _Problem, places: Mapping[str, Any]) -> MicroModel:
+    from equipoise.multiscale.distributed_solver import DistributedCellSolver
     from equipoise.multiscale.full_field import FullFieldRVE
     from equipoise.problems.mechanics.cell import PeriodicCell
     from equipoise.problems.mechanics.materials import material_from_config, paper_materials
@@ -161,31 +177,30 @@ def _full_field(problem: _Problem, places: Mapping[str, Any]) -> MicroModel:
         mesh = builtin_cell(str(settings.cell.builtin), **settings.cell.parameters)
     given = {int(tag): material_from_config(config) for tag, config in settings.materials.items()}
     materials = given or paper_materials()
-    if places["workers"] is not None or places["cluster"] is not None:
-        from equipoise.multiscale.distributed_full_field import DistributedFullFieldRVE
-
-        executor = choose_executor(places["workers"], places["cluster"])
-        return DistributedFullFieldRVE(mesh, materials, executor=executor)
-    return FullFieldRVE(PeriodicCell(mesh, materials, device=places["device"]))
+    cell = PeriodicCell(mesh, materials, device=places["device"])
+    executor = _executor(places)
+    return FullFieldRVE(cell, solver=None if executor is None else DistributedCellSolver(cell, executor=executor))
 
 
-def _report(
-    folder: Path,
-    simulation: Simulation,
-    model: MicroModel,
-    description: str,
-    problem: _Problem,
-    places: Mapping[str, Any],
-) -> None:
+def _executor(places: Mapping[str, Any]) -> Executor | None:
+    """Where full-field cells are spread to, or `None` for this process."""
+    if places["workers"] is None and places["cluster"] is None:
+        return None
+    return choose_executor(places["workers"], places["cluster"])
+
+
+def _report(folder: Path, simulation: Simulation, model: MicroModel, description: str, *, compare_full: bool) -> None:
     from equipoise.multiscale.constitutive import ConstitutiveModel
+    from equipoise.multiscale.full_field import FullFieldRVE
     from equipoise.multiscale.localization import localize
     from equipoise.multiscale.simulation_report import write_report
 
     local = []
     if simulation.steps and not isinstance(model, ConstitutiveModel):
         models = {description: model}
-        if problem.output.compare_full and not description.startswith("full-field"):
-            models["full field"] = _full_field(problem, places)
+        cell = getattr(model, "cell", None)
+        if compare_full and cell is not None and not isinstance(model, FullFieldRVE):
+            models["full field"] = FullFieldRVE(cell)
         local = localize(simulation, models)
     write_report(folder, simulation, micro=description, local=local)
 

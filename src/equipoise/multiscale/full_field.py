@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import torch
 
+from equipoise.multiscale.distributed_solver import DistributedCellSolver
 from equipoise.multiscale.micro import MicroFields, MicroModel, Response, State
 from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.cell_solver import CellSolver
@@ -23,15 +24,15 @@ class FullFieldRVE(MicroModel):
 
     Args:
         cell: the unit cell.
-        solver: its solver; a `CellSolver` with default options if not given.
+        solver: its solver, in this process or spread over others; a `CellSolver` with default options if not given.
 
     The warm start holds each point's strain and fluctuation, and the fluctuation's derivative where all of them fit in
     one gigabyte; the first guess then is the tangent extrapolation from the last solution.
     """
 
-    def __init__(self, cell: PeriodicCell, *, solver: CellSolver | None = None) -> None:
+    def __init__(self, cell: PeriodicCell, *, solver: CellSolver | DistributedCellSolver | None = None) -> None:
         self.cell = cell
-        self.solver = CellSolver(cell) if solver is None else solver
+        self.solver: CellSolver | DistributedCellSolver = CellSolver(cell) if solver is None else solver
         self.dim, self.n_strain, self.box = cell.dim, cell.n_strain, None
         self.fingerprint = _fingerprint(cell)
 
