@@ -226,3 +226,71 @@ def test_problems_lists_every_built_in_structure_and_cell(equipoise: Run) -> Non
     assert {row["name"] for row in document["cells"]} == set(BUILTIN_CELLS)
     words = equipoise("problems").output
     assert all(name in words for name in [*BUILTIN_STRUCTURES, *BUILTIN_CELLS])
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """Puts a reduced model of a small cell in the place of what a run folder holds; records what was asked of it."""
+    import sys
+    import types
+
+    import torch
+
+    from equipoise.multiscale.certificate import Certificate
+    from equipoise.multiscale.reduced_model import ReducedRVE
+    from equipoise.problems.mechanics.bases import ReducedBases
+    from equipoise.problems.mechanics.cell import PeriodicCell
+    from equipoise.problems.mechanics.cell_solver import CellSolver
+    from equipoise.problems.mechanics.materials import paper_materials
+    from equipoise.spaces.cells import builtin_cell
+
+    asked: dict[str, Any] = {}
+
+    def load_micro(path: Path, *, device: str, certify: str, **thresholds: float | None) -> ReducedRVE:
+        asked.update(path=path, device=device, certify=certify, **thresholds)
+        cell = PeriodicCell(builtin_cell("fibre:n=2"), paper_materials())
+        generator = torch.Generator().manual_seed(0)
+        strain = 0.02 * (2 * torch.rand(16, 3, generator=generator, dtype=torch.float64) - 1)
+        solution = CellSolver(cell).solve(strain, tangent=False)
+        stress = cell.law.stress(cell.strain(strain, solution.fluctuation))
+        bases = ReducedBases.from_snapshots(cell, solution.fluctuation, stress, n_modes=6, strain=strain)
+        certificate = Certificate(cell, bases, policy=certify, **thresholds)  # type: ignore[arg-type]
+        return ReducedRVE(cell, bases, certificate=certificate)
+
+    module = types.ModuleType("equipoise.multiscale.runs")
+    module.load_micro = load_micro  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "equipoise.multiscale.runs", module)
+    (tmp_path / "run").mkdir()
+    return asked
+
+
+def test_a_learned_model_is_certified_falls_back_and_shows_the_full_field_beside_its_own(
+    equipoise: Run, problem: Callable[..., Path], tmp_path: Path, trained: dict[str, Any]
+) -> None:
+    path = problem(("traction = [0.5, 0.0]", "traction = [10.0, 2.0]"))
+    words = ("simulate", path, "--micro", tmp_path / "run", "-o", tmp_path / "out", "--json")
+    outcome = equipoise(*words, "--fall-back-above", "1e-9", "--compare-full")
+    assert outcome.status == 0, outcome.errors
+    assert trained["certify"] == "flagged"
+    assert trained["fall_back_above"] == 1e-9
+    assert outcome.document["fallbacks"] > 0
+    assert outcome.document["enrichment"] > 0
+    assert outcome.document["gap_kind"] == "bound"
+    assert (tmp_path / "out" / "enrichment.safetensors").is_file()
+    assert len(list((tmp_path / "out" / "localisation").glob("tip-*.vtu"))) == 2
+    assert (tmp_path / "out" / "figures" / "gap.png").is_file()
+
+
+def test_leaving_the_trained_box_is_an_error_unless_extrapolation_is_allowed_with_a_warning(
+    equipoise: Run, problem: Callable[..., Path], tmp_path: Path, trained: dict[str, Any]
+) -> None:
+    path = problem(("traction = [0.5, 0.0]", "traction = [120.0, 5.0]"))
+    words = ("simulate", path, "--micro", tmp_path / "run", "-o", tmp_path / "out", "--json", "--certify", "sampled")
+    refused = equipoise(*words)
+    assert refused.status == 2
+    assert "outside the trained box" in refused.errors
+    allowed = equipoise(*words, "--extrapolate")
+    assert allowed.status == 0, allowed.errors
+    assert allowed.document["outside_box"] > 0
+    assert "left the strain range" in allowed.document["warnings"][0]
+    assert "left the strain range" in (tmp_path / "out" / "report.html").read_text()

@@ -230,6 +230,7 @@ def _print(simulation: Simulation, folder: Path, *, as_json: bool, micro: str, k
         )
     if kept:
         lines.append(f"{kept} full-field solutions kept for enriching the bases")
+    lines.extend(f"warning: {warning}" for warning in summary["warnings"])
     lines.append(f"report: {folder / 'report.html'}" if (folder / "report.html").exists() else f"results: {folder}")
     typer.echo("\n".join(lines))
 

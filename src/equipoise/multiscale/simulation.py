@@ -116,6 +116,17 @@ class Simulation:
         """Whether the end of pseudo-time was reached."""
         return self.stop is None
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the results must know, one sentence each."""
+        most = max((step.outside_box for step in self.steps), default=0)
+        if most == 0:
+            return []
+        return [
+            f"Up to {most} of {len(self.weights)} integration points left the strain range in which the micro model was "
+            "trained; its answers there are unchecked."
+        ]
+
     def summary(self) -> dict[str, Any]:
         """Figures of the whole simulation, as JSON holds them; gaps are `None` where the micro model has none."""
         gaps = [step.largest_gap for step in self.steps if step.largest_gap is not None]
@@ -143,6 +154,7 @@ class Simulation:
             "gap_kind": last.gap_kind if last else "none",
             "largest_strain": max((step.largest_strain for step in self.steps), default=0.0),
             "outside_box": max((step.outside_box for step in self.steps), default=0),
+            "warnings": self.warnings,
             "reactions": last.reactions if last else {},
             "displacements": last.displacements if last else {},
             "figures": last.figures if last else {},

@@ -48,12 +48,8 @@ def write_report(
     report = Report(structure.name, subtitle=f"two-scale simulation · {micro}")
     if simulation.stop is not None:
         report.notice(f"Stopped early: {simulation.stop}")
-    if any(step.outside_box for step in simulation.steps):
-        most = max(step.outside_box for step in simulation.steps)
-        report.notice(
-            f"Extrapolation: up to {most} of {len(simulation.weights)} integration points left the strain range in "
-            "which the micro model was trained; its answers there are unchecked."
-        )
+    for warning in simulation.warnings:
+        report.notice(warning)
     report.cards(_cards(simulation))
     if simulation.steps:
         report.heading("Structure")
