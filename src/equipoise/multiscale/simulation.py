@@ -123,8 +123,8 @@ class Simulation:
         if most == 0:
             return []
         return [
-            f"Up to {most} of {len(self.weights)} integration points left the strain range in which the micro model was "
-            "trained; its answers there are unchecked."
+            f"Up to {most} of {len(self.weights)} integration points left the strain range in which the micro model "
+            "was trained; its answers there are unchecked."
         ]
 
     def summary(self) -> dict[str, Any]:
