@@ -102,7 +102,7 @@ def _trained(given: _Query, run: Path, device: str, *, extrapolate: bool, with_f
     if not run.is_dir():
         raise FileNotFoundError(f"--micro {run}: expected full or a run folder, and there is no such folder.")
     from equipoise.cli.strain_options import strains_of
-    from equipoise.multiscale.equino import load_micro
+    from equipoise.multiscale.runs import load_micro
     from equipoise.multiscale.homogenization import homogenize_model
 
     model = load_micro(run, device=device)

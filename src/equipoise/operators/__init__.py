@@ -1,1 +1,6 @@
 """Neural operators, one architecture per file; no training loops and no file formats."""
+
+from equipoise.operators.branch import AnchoredBranch, MultilayerPerceptron, PlainBranch
+from equipoise.operators.equino import EquiNO
+
+__all__ = ["AnchoredBranch", "EquiNO", "MultilayerPerceptron", "PlainBranch"]

@@ -1,0 +1,78 @@
+"""`equipoise evaluate`: errors of a trained micro model on strains it has not seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from equipoise.data.snapshots import Snapshots
+    from equipoise.multiscale.certified_model import CertifiedModel
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder of `equipoise train`.")],
+    snapshots: Annotated[Path | None, typer.Argument(help="Test snapshots; solved anew if not given.")] = None,
+    n_test: Annotated[int, typer.Option("--n-test", min=1, help="Strains to solve where no file is given.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Of the strains to solve.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Errors against full-field solutions, each beside what the bases allow at best."""
+    from equipoise.data.store import read_snapshots
+    from equipoise.multiscale.evaluation import evaluate_micro
+    from equipoise.multiscale.runs import load_micro
+
+    model = load_micro(run)
+    data = _solved(model, n_test, seed) if snapshots is None else read_snapshots(snapshots, cell=model.cell)
+    figures = evaluate_micro(model, data)
+    if as_json:
+        print(json.dumps({"run": str(run), **figures}, allow_nan=False))
+        return
+    print(_table(figures))
+
+
+def _solved(model: CertifiedModel, count: int, seed: int) -> Snapshots:
+    """Full-field solutions at uniform strains in the training box."""
+    import torch
+
+    from equipoise.data.sampling import uniform
+    from equipoise.data.snapshot_solver import SnapshotSolver
+    from equipoise.data.snapshots import CellRecord, Snapshots
+
+    if model.box is None:
+        raise ValueError("the run has no training box; give a file of test snapshots.")
+    solver = SnapshotSolver(model.cell.mesh, model.cell.materials)
+    arrays = {name: torch.as_tensor(values) for name, values in solver(uniform(count, model.box, seed=seed)).items()}
+    names = ("strain", "fluctuation", "stress", "homogenised_stress", "homogenised_tangent", "energy", "iterations")
+    return Snapshots(cell=CellRecord.of(model.cell), **{name: arrays[name] for name in names})
+
+
+def _table(figures: dict[str, Any]) -> str:
+    stress, gap = figures["homogenised_stress"], figures["relative_gap"]
+    refined = figures["refined_homogenised_stress"]
+    lines = [
+        f"{figures['n_samples']} unseen strains",
+        f"{'':28s} {'mean':>10s} {'95 %':>10s} {'worst':>10s} {'floor':>10s} {'multiple':>9s}",
+        _line("homogenised stress, %", stress, 100),
+        _line("after reduced Newton, %", {**refined, "floor": None, "multiple_of_floor": None}, 100),
+        _line("relative gap", gap, 1),
+    ]
+    for name, values in figures["local_stress"].items():
+        lines.append(
+            f"{'local stress ' + name + ', %':28s} {100 * values['mean']:10.4f} {'':10s} {'':10s} "
+            f"{100 * values['projection']:10.4f} {values['multiple_of_projection']:9.3f}"
+        )
+    lines.append(f"bounds hold on every strain: {'yes' if figures['bounds_hold'] else 'NO'}")
+    return "\n".join(lines)
+
+
+def _line(name: str, values: dict[str, Any], factor: float) -> str:
+    shown = [f"{factor * values[key]:10.3e}" for key in ("mean", "percentile_95", "worst")]
+    floor = "" if values["floor"] is None else f"{factor * values['floor']:10.3e}"
+    multiple = "" if values["multiple_of_floor"] is None else f"{values['multiple_of_floor']:9.3f}"
+    return f"{name:28s} {' '.join(shown)} {floor:>10s} {multiple:>9s}"

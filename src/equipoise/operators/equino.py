@@ -1,0 +1,119 @@
+"""EquiNO: two branch networks give the coefficients of periodic displacement modes and of self-equilibrated stress modes.
+
+The modes belong to one unit cell and live with it; here are the networks, the homogenised stress modes, and the fast
+path from strains to homogenised stress and tangent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from equipoise.operators.branch import AnchoredBranch, MultilayerPerceptron, PlainBranch
+
+__all__ = ["EquiNO"]
+
+FORMS = ("anchored", "paper")
+
+
+class EquiNO(nn.Module):
+    """Equilibrium neural operator of one unit cell.
+
+    Args:
+        n_strain: Voigt components v, 3 or 6. n_displacement_modes, n_stress_modes: modes of each field.
+        width, depth: of the hidden layers of both networks.
+        form: `"anchored"`, exact at zero strain with a scale for each mode, or `"paper"`, as published.
+        seed: of the initial weights.
+
+    The statistics of the coefficients are set by `fit_scales`, or come with the weights of a checkpoint.
+
+    Source: Eivazi et al. (2026), section 3; the anchored form is Equipoise's.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_strain: int = 3,
+        n_displacement_modes: int = 16,
+        n_stress_modes: int = 16,
+        width: int = 64,
+        depth: int = 4,
+        form: str = "anchored",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if form not in FORMS:
+            raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}.")
+        if n_strain not in (3, 6):
+            raise ValueError(f"n_strain={n_strain} must be 3 in the plane or 6 in space.")
+        if min(n_displacement_modes, n_stress_modes, width) < 1 or depth < 0:
+            raise ValueError("numbers of modes and the width must be positive, and the depth at least zero.")
+        self.config: dict[str, Any] = {
+            "n_strain": n_strain,
+            "n_displacement_modes": n_displacement_modes,
+            "n_stress_modes": n_stress_modes,
+            "width": width,
+            "depth": depth,
+            "form": form,
+            "seed": seed,
+        }
+        generator = torch.Generator().manual_seed(seed)
+        self.displacement_branch = _branch(n_strain, n_displacement_modes, width, depth, form, generator)
+        self.stress_branch = _branch(n_strain, n_stress_modes, width, depth, form, generator)
+        self.register_buffer("homogenised_modes", torch.zeros(n_strain, n_stress_modes, dtype=torch.float64))
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trained parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def set_input_scale(self, half_width: torch.Tensor) -> None:
+        """Strain by which inputs are divided, `(v,)`: half the width of the training box."""
+        self.displacement_branch.input_scale.copy_(half_width)
+        self.stress_branch.input_scale.copy_(half_width)
+
+    def fit_scales(
+        self, strain: torch.Tensor, displacement: torch.Tensor, stress: torch.Tensor, homogenised_modes: torch.Tensor
+    ) -> None:
+        """Fit what is not learned by descent: linear parts and scales, from known coefficients.
+
+        Args:
+            strain: `(m, v)`. displacement: `(m, r_u)`. stress: `(m, r_s)`. homogenised_modes: H, `(v, r_s)`, MPa.
+        """
+        self.homogenised_modes.copy_(homogenised_modes)
+        for branch, known in ((self.displacement_branch, displacement), (self.stress_branch, stress)):
+            if isinstance(branch, PlainBranch):
+                branch.scale.fill_(float(known.std()))
+                branch.mean.fill_(float(known.mean()))
+                continue
+            linear = torch.linalg.lstsq(strain, known).solution
+            branch.linear.copy_(linear.T)
+            spread = (known - strain @ linear).std(0)
+            # A mode that is linear to round-off keeps a scale that is small but not zero.
+            branch.scale.copy_(spread.clamp(min=1e-12 * float(known.abs().max()) + 1e-300))
+
+    def forward(self, strain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Coefficients of displacement `(n, r_u)` and stress `(n, r_s)` at strains `(n, v)`."""
+        return self.displacement_branch(strain), self.stress_branch(strain)
+
+    def response(self, strain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Homogenised stress `(n, v)` and tangent `(n, v, v)`, MPa, at strains `(n, v)`; no gradients are recorded."""
+        return self.stress_branch.projected(strain, self.homogenised_modes)
+
+
+def _branch(
+    n_strain: int, modes: int, width: int, depth: int, form: str, generator: torch.Generator
+) -> AnchoredBranch | PlainBranch:
+    network = MultilayerPerceptron((n_strain, *[width] * depth, modes), generator=generator)
+    ones = torch.ones(n_strain, dtype=torch.float64)
+    if form == "paper":
+        zero = torch.zeros((), dtype=torch.float64)
+        return PlainBranch(network, mean=zero, std=zero + 1, input_scale=ones.clone())
+    return AnchoredBranch(
+        network,
+        linear=torch.zeros(modes, n_strain, dtype=torch.float64),
+        scale=torch.ones(modes, dtype=torch.float64),
+        input_scale=ones.clone(),
+    )

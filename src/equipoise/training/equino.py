@@ -1,0 +1,145 @@
+"""The recipe that turns a unit cell's bases into a trained EquiNO: labels, objective, phases.
+
+Nothing here asks the full-field solver: labels are solutions of the reduced problems on a few weighted points.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from equipoise.data.sampling import sobol
+from equipoise.operators.equino import EquiNO
+from equipoise.problems.mechanics.bases import ReducedBases
+from equipoise.problems.mechanics.cell import PeriodicCell
+from equipoise.problems.mechanics.cubature import Cubature
+from equipoise.problems.mechanics.reduced import ReducedProblem
+from equipoise.training.objectives import CoefficientObjective, GapObjective, StressObjective
+from equipoise.training.phases import Phase
+from equipoise.training.trainer import History, Objective, Trainer
+
+__all__ = ["OBJECTIVES", "TrainedEquiNO", "equino_phases", "train_equino"]
+
+OBJECTIVES = ("coefficients", "gap", "energy-norm", "stress")
+
+Progress = Callable[[int, int, int, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedEquiNO:
+    """A trained operator, the history of its loss, and the wall seconds of labels and descent together."""
+
+    operator: EquiNO
+    history: History
+    seconds: float
+
+
+def equino_phases(form: str = "anchored", *, steps: int | None = None) -> tuple[Phase, ...]:
+    """The phases that train each form.
+
+    Args:
+        form: `"anchored"`: SOAP on the full batch, 4000 steps by default. `"paper"`: Adam on batches of 10 for 1000 steps,
+            then L-BFGS on the full batch for 500, which `steps` replaces.
+    """
+    if form == "paper":
+        return (
+            Phase("adam", steps=1000, learning_rate=1e-3, final_learning_rate=1e-3, batch_size=10),
+            Phase("lbfgs", steps=500 if steps is None else steps),
+        )
+    return (Phase("soap", steps=4000 if steps is None else steps, learning_rate=3e-3, warm_up=50),)
+
+
+def train_equino(
+    cell: PeriodicCell,
+    bases: ReducedBases,
+    cubature: Cubature,
+    *,
+    box: torch.Tensor,
+    n_collocation: int = 1000,
+    form: str = "anchored",
+    objective: str | None = None,
+    steps: int | None = None,
+    phases: Sequence[Phase] | None = None,
+    width: int = 64,
+    depth: int = 4,
+    n_points: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+) -> TrainedEquiNO:
+    """Train EquiNO on a unit cell.
+
+    Args:
+        cell: the unit cell. bases: its modes; of variant `"paper"` for the published form.
+        cubature: weighted points for the labels. box: lowest and highest strains, `(2, v)`.
+        n_collocation: strains in the box, drawn by Sobol's sequence.
+        form: `"anchored"` or `"paper"`, see `EquiNO`.
+        objective: `"coefficients"` (default), `"gap"`, `"energy-norm"`, or `"stress"` (default of the published form);
+            see `training.objectives`.
+        steps: of the last phase. phases: instead of those of `equino_phases`.
+        width, depth: of the hidden layers. seed: of weights, strains and batches.
+        n_points: quadrature points that `"stress"` visits, drawn at random; all of them by default.
+        progress: called with (phase, step, steps, loss). checkpoint, resume: see `Trainer`.
+
+    Raises:
+        ValueError: for unknown names or a box of wrong shape. ConvergenceError: see `Trainer`.
+
+    Source: Eivazi et al. (2026), section 3, for the published form.
+    """
+    name = objective or ("stress" if form == "paper" else "coefficients")
+    if name not in OBJECTIVES:
+        raise ValueError(f"objective {name!r} is unknown; use one of {', '.join(OBJECTIVES)}.")
+    if box.shape != (2, cell.n_strain):
+        raise ValueError(f"box has shape {tuple(box.shape)}; expected (2, {cell.n_strain}).")
+    began = time.perf_counter()
+    strain = sobol(n_collocation, box, seed=seed).to(cell.device)
+    operator = EquiNO(
+        n_strain=cell.n_strain,
+        n_displacement_modes=bases.n_displacement_modes,
+        n_stress_modes=bases.n_stress_modes,
+        width=width,
+        depth=depth,
+        form=form,
+        seed=seed,
+    ).to(cell.device)
+    chosen, known = _objective(name, cell, bases, cubature, strain, n_points, seed)
+    operator.set_input_scale(((box[1] - box[0]) / 2).to(cell.device))
+    operator.fit_scales(*known, bases.homogenised_modes)
+    trainer = Trainer(operator, chosen, seed=seed, checkpoint=checkpoint, on_step=progress)
+    history = trainer.fit(equino_phases(form, steps=steps) if phases is None else phases, resume=resume)
+    return TrainedEquiNO(operator.eval(), history, time.perf_counter() - began)
+
+
+def _objective(
+    name: str,
+    cell: PeriodicCell,
+    bases: ReducedBases,
+    cubature: Cubature,
+    strain: torch.Tensor,
+    n_points: int | None,
+    seed: int,
+) -> tuple[Objective, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """The objective, and strains with known coefficients for fitting scales: labels, or else those of the snapshots."""
+    snapshots = (bases.strain, bases.displacement_coefficients, bases.stress_coefficients)
+    if name in ("coefficients", "gap"):
+        reduced = ReducedProblem.on_cubature(cell, bases, cubature)
+        if name == "gap":
+            return GapObjective(reduced, strain), snapshots
+        labelled = CoefficientObjective(reduced, strain)
+        return labelled, (labelled.strain, labelled.displacement, labelled.stress)
+    options: dict[str, Any] = {}
+    if name == "energy-norm":
+        points, options["weights"] = cubature.all_points(cell)
+        options["norm"] = "energy"
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        count = cell.n_points if n_points is None else min(n_points, cell.n_points)
+        points = torch.randperm(cell.n_points, generator=generator)[:count].sort().values.to(cell.device)
+    law, strain_modes, stress_modes = cell.law.at(points), bases.strain_modes[points], bases.stress_modes[points]
+    return StressObjective(law, strain_modes, stress_modes, strain, **options), snapshots

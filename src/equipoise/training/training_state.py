@@ -1,0 +1,84 @@
+"""The state of an interrupted training: tensors in a safetensors file, everything else in JSON within it; no pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from equipoise.errors import FormatError
+
+__all__ = ["load_training_state", "save_training_state"]
+
+_VERSION = "1"
+
+
+def save_training_state(
+    path: Path,
+    weights: Mapping[str, torch.Tensor],
+    optimiser: Mapping[str, Any],
+    generator: torch.Tensor,
+    progress: Mapping[str, Any],
+) -> None:
+    """Write weights, optimiser state, generator state and progress; the file appears when it is whole."""
+    tensors: dict[str, torch.Tensor] = {}
+    skeleton = _flatten({"weights": dict(weights), "optimiser": dict(optimiser), "generator": generator}, tensors)
+    metadata = {"version": _VERSION, "skeleton": json.dumps(skeleton), "progress": json.dumps(dict(progress))}
+    temporary = path.with_name(path.name + ".partial")
+    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+    os.replace(temporary, path)
+
+
+def load_training_state(
+    path: Path,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], torch.Tensor, dict[str, Any]]:
+    """Read what `save_training_state` wrote: weights, optimiser state, generator state, progress.
+
+    Raises:
+        FileNotFoundError: if there is no such file. FormatError: for a file that is damaged or of another version.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no training state at {path} to resume from.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path} is damaged: {error}.") from error
+    if metadata.get("version") != _VERSION:
+        raise FormatError(f"{path} is not a training state of version {_VERSION}.")
+    whole = _restore(json.loads(metadata["skeleton"]), tensors)
+    return whole["weights"], whole["optimiser"], whole["generator"], json.loads(metadata["progress"])
+
+
+def _flatten(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Replace tensors by references into `tensors`; what remains is JSON."""
+    if isinstance(value, torch.Tensor):
+        name = f"t{len(tensors)}"
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        pairs = [[key, isinstance(key, int), _flatten(item, tensors)] for key, item in value.items()]
+        return {"mapping": pairs}
+    if isinstance(value, list | tuple):
+        return {"tuple" if isinstance(value, tuple) else "list": [_flatten(item, tensors) for item in value]}
+    return {"plain": value}
+
+
+def _restore(skeleton: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    (kind, value), *_ = skeleton.items()
+    if kind == "tensor":
+        return tensors[value]
+    if kind == "mapping":
+        return {int(key) if is_integer else key: _restore(item, tensors) for key, is_integer, item in value}
+    if kind in ("list", "tuple"):
+        items = [_restore(item, tensors) for item in value]
+        return tuple(items) if kind == "tuple" else items
+    return value
