@@ -290,9 +290,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Pa
     """Makes a run folder that loads as `FakeRun`."""
 
     def make(gap: float = 1e-4) -> Path:
-        module = types.ModuleType("equipoise.multiscale.equino")
-        module.load_micro = lambda path, *, device="cpu": FakeRun(gap)  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "equipoise.multiscale.equino", module)
+        module = types.ModuleType("equipoise.multiscale.runs")
+        module.load_micro = lambda path, *, device="cpu", certify="none": FakeRun(gap)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "equipoise.multiscale.runs", module)
         (tmp_path / "run").mkdir()
         return tmp_path / "run"
 

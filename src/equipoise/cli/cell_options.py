@@ -61,7 +61,7 @@ def load_mesh(source: str) -> Mesh:
     path = Path(source)
     if path.exists():
         return read_mesh(path)
-    if path.suffix or os.sep in source:
+    if Path(source.partition(":")[0]).suffix or os.sep in source.partition(":")[0]:
         raise FileNotFoundError(f"there is no mesh {source}.")
     return builtin_cell(source)
 

@@ -105,7 +105,7 @@ def _trained(given: _Query, run: Path, device: str, *, extrapolate: bool, with_f
     from equipoise.multiscale.runs import load_micro
     from equipoise.multiscale.homogenization import homogenize_model
 
-    model = load_micro(run, device=device)
+    model = load_micro(run, device=device, certify="sampled")
     _check_cell(given, run, getattr(model, "cell", None))
     strain = strains_of(given.strain, given.strains, model.n_strain)
     return homogenize_model(model, strain, extrapolate=extrapolate, device=device, with_fields=with_fields)
