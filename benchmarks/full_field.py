@@ -81,7 +81,9 @@ def main() -> None:
             )
         )
     report("one cold solve, tangent included", ours, theirs)
-    print(f"largest relative difference: stress {max(e[0] for e in errors):.1e}, tangent {max(e[1] for e in errors):.1e}")
+    print(
+        f"largest relative difference: stress {max(e[0] for e in errors):.1e}, tangent {max(e[1] for e in errors):.1e}"
+    )
     solver, rival = CellSolver(PeriodicCell(mesh, paper_materials()), linear_solver=backend, rtol=RTOL), plain(mesh)
     ours, theirs = [], []
     for repeat in range(arguments.repeats):

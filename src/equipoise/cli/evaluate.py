@@ -47,9 +47,10 @@ def _solved(model: CertifiedModel, count: int, seed: int) -> Snapshots:
     if model.box is None:
         raise ValueError("the run has no training box; give a file of test snapshots.")
     solver = SnapshotSolver(model.cell.mesh, model.cell.materials)
-    arrays = {name: torch.as_tensor(values) for name, values in solver(uniform(count, model.box, seed=seed)).items()}
+    solved = solver(uniform(count, model.box, seed=seed))
     names = ("strain", "fluctuation", "stress", "homogenised_stress", "homogenised_tangent", "energy", "iterations")
-    return Snapshots(cell=CellRecord.of(model.cell), **{name: arrays[name] for name in names})
+    arrays: dict[str, Any] = {name: torch.as_tensor(solved[name]) for name in names}
+    return Snapshots(cell=CellRecord.of(model.cell), **arrays)
 
 
 def _table(figures: dict[str, Any]) -> str:

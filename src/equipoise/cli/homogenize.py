@@ -102,8 +102,8 @@ def _trained(given: _Query, run: Path, device: str, *, extrapolate: bool, with_f
     if not run.is_dir():
         raise FileNotFoundError(f"--micro {run}: expected full or a run folder, and there is no such folder.")
     from equipoise.cli.strain_options import strains_of
-    from equipoise.multiscale.runs import load_micro
     from equipoise.multiscale.homogenization import homogenize_model
+    from equipoise.multiscale.runs import load_micro
 
     model = load_micro(run, device=device, certify="sampled")
     _check_cell(given, run, getattr(model, "cell", None))

@@ -1,7 +1,7 @@
 """The `equipoise` command: finds the subcommand, imports it only then, and turns errors into one sentence.
 
-A subcommand is a function in `equipoise/cli/<module>.py` with Typer's annotations; it is entered in `_COMMANDS` with one
-line of help, so that `equipoise --help` imports none of the library.
+A subcommand is a function in `equipoise/cli/<module>.py` with Typer's annotations; it is entered in `_COMMANDS` with
+one line of help, so that `equipoise --help` imports none of the library.
 """
 
 from __future__ import annotations

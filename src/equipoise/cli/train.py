@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -57,7 +57,9 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, strains and points.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the training state of an interrupted run.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the training state of an interrupted run.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -132,9 +134,7 @@ def _run(
     return figures
 
 
-def _bases(
-    data: Snapshots, cell: PeriodicCell, options: _Options, enrich: Path | None
-) -> tuple[ReducedBases, int]:
+def _bases(data: Snapshots, cell: PeriodicCell, options: _Options, enrich: Path | None) -> tuple[ReducedBases, int]:
     """Modes of the snapshots, with the full-field solutions of a simulation's fall-backs added."""
     import torch
 
@@ -149,7 +149,7 @@ def _bases(
         added = len(more.strain)
         fluctuation, stress = torch.cat([fluctuation, more.fluctuation]), torch.cat([stress, more.stress])
         strain = torch.cat([strain, more.strain])
-    variant = "paper" if options.form == "paper" else "scaled"
+    variant: Literal["paper", "scaled"] = "paper" if options.form == "paper" else "scaled"
     modes = options.modes if options.energy is not None else min(options.modes or 16, len(strain))
     if options.modes is not None and options.modes > len(strain):
         raise ValueError(f"--modes {options.modes} asks for more modes than the {len(strain)} snapshots can give.")

@@ -39,7 +39,9 @@ class EquiNOModel(CertifiedModel):
         held = (bases.n_displacement_modes, bases.n_stress_modes)
         asked = (operator.config["n_displacement_modes"], operator.config["n_stress_modes"])
         if held != asked or operator.config["n_strain"] != cell.n_strain:
-            raise ValueError(f"the operator answers {asked} modes in {operator.config['n_strain']} strains, not {held}.")
+            raise ValueError(
+                f"the operator answers {asked} modes in {operator.config['n_strain']} strains, not {held}."
+            )
         super().__init__(cell, bases, certificate=certificate, box=box)
         self.operator = operator.to(cell.device)
 

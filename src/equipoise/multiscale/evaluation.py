@@ -1,4 +1,4 @@
-"""Errors of a reduced or learned micro model against full-field solutions it has not seen, beside what its bases allow."""
+"""Errors of a reduced or learned micro model on full-field solutions it has not seen, beside what its bases allow."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def evaluate_micro(model: CertifiedModel, snapshots: Snapshots) -> dict[str, Any
         model: a reduced or learned micro model. snapshots: of the same cell.
 
     Returns:
-        Plain values: `homogenised_stress` (summary of relative errors, its `floor` at the optimum of the dual problem and
-        the multiple of it), `refined_homogenised_stress` (after at most four reduced Newton steps), `relative_gap`
+        Plain values: `homogenised_stress` (summary of relative errors, its `floor` at the optimum of the dual problem
+        and the multiple of it), `refined_homogenised_stress` (after at most four reduced Newton steps), `relative_gap`
         (mean, floor, multiple), `local_stress` by component (mean, projection error, multiple), `bounds_hold`.
 
     Raises:

@@ -1,10 +1,12 @@
 """Branch networks: from a macroscopic strain to the coefficients of modes.
 
-A multilayer perceptron, its anchored form with a linear part, and the published form with one scale for all modes. Value
-and derivative leave together, in one forward sweep, because a structure always asks for both.
+A multilayer perceptron, its anchored form with a linear part, and the published form with one scale for all modes.
+Value and derivative leave together, in one forward sweep, because a structure always asks for both.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -33,7 +35,7 @@ class MultilayerPerceptron(nn.Module):
             raise ValueError(f"sizes={sizes} must hold two or more positive widths.")
         self.sizes = tuple(sizes)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             bound = (6 / (inputs + outputs)) ** 0.5
             uniform = torch.rand(inputs, outputs, generator=generator, dtype=torch.float64)
             self.weights.append(nn.Parameter(((2 * uniform - 1) * bound).to(dtype)))
@@ -157,6 +159,8 @@ class PlainBranch(_Branch):
     Source: Eivazi et al. (2026), section 3 and its code.
     """
 
+    mean: torch.Tensor
+
     def __init__(
         self, network: MultilayerPerceptron, *, mean: torch.Tensor, std: torch.Tensor, input_scale: torch.Tensor
     ) -> None:
@@ -169,5 +173,4 @@ class PlainBranch(_Branch):
         self.register_buffer("input_scale", input_scale)
 
     def offset(self) -> torch.Tensor:
-        mean: torch.Tensor = self.mean
-        return mean
+        return self.mean

@@ -1,4 +1,4 @@
-"""EquiNO: two branch networks give the coefficients of periodic displacement modes and of self-equilibrated stress modes.
+"""EquiNO: two branch networks give the coefficients of periodic displacement modes and self-equilibrated stress modes.
 
 The modes belong to one unit cell and live with it; here are the networks, the homogenised stress modes, and the fast
 path from strains to homogenised stress and tangent.
@@ -31,6 +31,8 @@ class EquiNO(nn.Module):
 
     Source: Eivazi et al. (2026), section 3; the anchored form is Equipoise's.
     """
+
+    homogenised_modes: torch.Tensor
 
     def __init__(
         self,

@@ -143,9 +143,7 @@ def _turned(connectivity: NDArray[np.int64], element: str) -> NDArray[np.int64]:
     return connectivity[:, order]
 
 
-def _merged(
-    parts: list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]], element: str
-) -> Mesh:
+def _merged(parts: list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]], element: str) -> Mesh:
     """One mesh from parts that share nodes at equal coordinates."""
     points = np.concatenate([part[0] for part in parts])
     starts = np.cumsum([0, *(len(part[0]) for part in parts)])

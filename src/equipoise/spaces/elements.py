@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ _TETRAHEDRON_EDGES = [(0, 1), (1, 2), (2, 0), (0, 3), (1, 3), (2, 3)]
 _TETRAHEDRON_FACES = [(0, 2, 1), (0, 1, 3), (1, 2, 3), (0, 3, 2)]
 
 
-def _middles(corners: list[tuple[int, ...]], groups: list[tuple[int, ...]]) -> list[tuple[float, ...]]:
+def _middles(corners: Sequence[tuple[int, ...]], groups: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:
     return [tuple(np.mean([corners[i] for i in group], axis=0)) for group in groups]
 
 
@@ -42,10 +43,10 @@ def _cycle(count: int) -> list[tuple[int, int]]:
 class _Entry:
     meshio_name: str
     skfem_name: str
-    nodes: list[tuple[float, ...]]
+    nodes: Sequence[tuple[float, ...]]
     n_corners: int
     facet_name: str
-    facets: list[tuple[int, ...]]
+    facets: Sequence[tuple[int, ...]]
     order: int
 
 
@@ -54,7 +55,7 @@ def _plane_facets(corners: int, quadratic: bool) -> list[tuple[int, ...]]:
 
 
 def _with_edges(
-    faces: list[tuple[int, ...]], edges: list[tuple[int, int]], first: int, centre: int | None = None
+    faces: Sequence[tuple[int, ...]], edges: Sequence[tuple[int, int]], first: int, centre: int | None = None
 ) -> list[tuple[int, ...]]:
     """Faces with the numbers of their edge nodes, and of their centre node, appended."""
     number = {frozenset(edge): first + i for i, edge in enumerate(edges)}

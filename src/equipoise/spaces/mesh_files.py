@@ -57,7 +57,15 @@ def _read_meshio(path: Path) -> Mesh:
 
     try:
         data = meshio.read(path)
-    except (meshio.ReadError, ValueError, KeyError, IndexError, UnicodeDecodeError, AssertionError, SystemExit) as error:
+    except (
+        meshio.ReadError,
+        ValueError,
+        KeyError,
+        IndexError,
+        UnicodeDecodeError,
+        AssertionError,
+        SystemExit,
+    ) as error:
         raise FormatError(f"{path} cannot be read as a mesh: {error or type(error).__name__}.") from error
     dim = _dimension(data, path)
     points = np.asarray(data.points, dtype=float)[:, :dim]
@@ -144,7 +152,9 @@ def write_mesh(
     points = np.column_stack([mesh.points, np.zeros(mesh.n_nodes)]) if mesh.dim == 2 else mesh.points
     ends = np.cumsum([len(block.connectivity) for block in mesh.blocks])[:-1]
     cells = [(reference_element(b.element).meshio_name, b.connectivity) for b in mesh.blocks]
-    fields = {name: np.split(np.asarray(values), ends) for name, values in (cell_data or {}).items()}
+    fields: dict[str, list[Any]] = {
+        name: np.split(np.asarray(values), ends) for name, values in (cell_data or {}).items()
+    }
     fields["tag"] = [block.tags for block in mesh.blocks]
     data = meshio.Mesh(points, cells, point_data=dict(point_data or {}), cell_data=fields)
     handle, temporary = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)

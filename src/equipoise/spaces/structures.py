@@ -59,9 +59,13 @@ def _brick(elements: tuple[int, ...], size: tuple[float, ...], element: str) -> 
     mesh = _raster([np.linspace(0, length, n + 1) for n, length in zip(elements, size, strict=True)], element)
     conditions: dict[str, Callable[[Array], NDArray[np.bool_]]] = {}
     for axis, (low, high) in enumerate(_SIDES[: len(size)]):
-        conditions[low] = lambda x, axis=axis: np.abs(x[:, axis]) < 1e-9 * size[axis]
-        conditions[high] = lambda x, axis=axis: np.abs(x[:, axis] - size[axis]) < 1e-9 * size[axis]
+        conditions[low] = _on_plane(axis, 0.0, size[axis])
+        conditions[high] = _on_plane(axis, size[axis], size[axis])
     return _with_groups(mesh, conditions)
+
+
+def _on_plane(axis: int, value: float, scale: float) -> Callable[[Array], NDArray[np.bool_]]:
+    return lambda x: np.abs(x[:, axis] - value) < 1e-9 * scale
 
 
 def cooks_membrane(*, elements: tuple[int, int] = (8, 8), element: str = "quad8") -> Mesh:

@@ -43,8 +43,8 @@ def equino_phases(form: str = "anchored", *, steps: int | None = None) -> tuple[
     """The phases that train each form.
 
     Args:
-        form: `"anchored"`: SOAP on the full batch, 4000 steps by default. `"paper"`: Adam on batches of 10 for 1000 steps,
-            then L-BFGS on the full batch for 500, which `steps` replaces.
+        form: `"anchored"`: SOAP on the full batch, 4000 steps by default. `"paper"`: Adam on batches of 10 for 1000
+            steps, then L-BFGS on the full batch for 500, which `steps` replaces.
     """
     if form == "paper":
         return (

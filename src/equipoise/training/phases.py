@@ -40,7 +40,7 @@ class Phase:
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:
             raise ValueError(f"optimiser {self.optimiser!r} is unknown; use one of {', '.join(OPTIMISERS)}.")
-        if self.steps < 0 or not 0 < self.learning_rate or self.warm_up < 0:
+        if self.steps < 0 or not self.learning_rate > 0 or self.warm_up < 0:
             raise ValueError(f"steps={self.steps}, learning_rate={self.learning_rate}: give positive numbers.")
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size} must be at least 1.")

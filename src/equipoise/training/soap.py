@@ -1,4 +1,4 @@
-"""SOAP: Adam in the slowly rotating eigenbasis of Shampoo's preconditioner, for small networks trained to high accuracy."""
+"""SOAP: Adam in the slowly rotating eigenbasis of Shampoo's preconditioner, for small networks trained to the end."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The trainer: runs phases over an objective, keeps metrics, and goes on exactly where it was stopped.
 
-It knows nothing of what is trained: an objective maps `(model, samples)` to named scalar terms, and their sum is minimised.
+It knows nothing of what is trained: an objective maps `(model, samples)` to named terms, and their sum is minimised.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -112,11 +112,11 @@ class Trainer:
             terms.update(self.objective(self.model, samples))
             loss: torch.Tensor = sum(terms.values(), start=torch.zeros((), dtype=torch.float64))
             if bool(torch.isfinite(loss)):
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
             return loss
 
         if phase.optimiser == "lbfgs":
-            loss = optimiser.step(closure)
+            loss: Any = optimiser.step(closure)  # type: ignore[arg-type]  # its stub asks for a float
         else:
             for group in optimiser.param_groups:
                 group["lr"] = phase.rate(step)

@@ -40,9 +40,7 @@ def _products(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _by_block(mesh: Mesh, field: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """Cut values at all quadrature points `(Q, ...)` into blocks of elements, `(elements, q, ...)` each."""
-    sizes = [
-        (len(block.connectivity), len(reference_element(block.element).quadrature()[1])) for block in mesh.blocks
-    ]
+    sizes = [(len(block.connectivity), len(reference_element(block.element).quadrature()[1])) for block in mesh.blocks]
     expected = sum(count * points for count, points in sizes)
     if expected != len(field):
         raise ValueError(f"the field has {len(field)} points; the mesh has {expected} quadrature points.")

@@ -172,7 +172,9 @@ def test_a_warm_start_at_the_solution_needs_no_iteration(fibre: PeriodicCell) ->
 
 
 def test_three_dimensional_cell_has_a_symmetric_tangent_that_matches_differences() -> None:
-    cell = PeriodicCell(random_sphere_cell(voxels=4, fraction=0.2, n_spheres=1, seed=0, element="hex8"), paper_materials())
+    cell = PeriodicCell(
+        random_sphere_cell(voxels=4, fraction=0.2, n_spheres=1, seed=0, element="hex8"), paper_materials()
+    )
     solver = CellSolver(cell, rtol=1e-12)
     strain = torch.tensor([[0.02, -0.01, 0.01, 0.02, -0.02, 0.01]], dtype=torch.float64)
     step = 1e-5 * torch.eye(6, dtype=torch.float64)

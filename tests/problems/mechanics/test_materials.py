@@ -144,9 +144,7 @@ def test_plane_stress_of_a_linear_law_has_the_closed_form() -> None:
     young, poisson = 210000.0, 0.3
     law = PlaneStress(LinearIsotropic.from_young(young=young, poisson=poisson))
     factor = young / (1 - poisson**2)
-    expected = factor * torch.tensor(
-        [[1, poisson, 0], [poisson, 1, 0], [0, 0, (1 - poisson) / 2]], dtype=torch.float64
-    )
+    expected = factor * torch.tensor([[1, poisson, 0], [poisson, 1, 0], [0, 0, (1 - poisson) / 2]], dtype=torch.float64)
     torch.testing.assert_close(law.tangent(torch.zeros(3, dtype=torch.float64)), expected, rtol=1e-12, atol=1e-6)
 
 

@@ -122,7 +122,11 @@ class PeriodicCell:
     @property
     def material_fingerprint(self) -> str:
         """Digest of the material of each tag that the mesh uses."""
-        used = {tag: self.materials[tag].fingerprint for tag in sorted(self.materials) if bool((self.point_tags == tag).any())}
+        used = {
+            tag: self.materials[tag].fingerprint
+            for tag in sorted(self.materials)
+            if bool((self.point_tags == tag).any())
+        }
         return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
 
     def expand(self, fluctuation: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 
@@ -64,7 +65,7 @@ class CellSolver:
         ValueError: for a tolerance outside (1e-14, 1), a strain of wrong length, or one that is not finite.
         ConvergenceError: from `solve`, unless `throw=False`, naming the strains that failed.
 
-    Source: Newton's method with condensation for the tangent, Kouznetsova et al. (2001); Eivazi et al. (2026), section 2.
+    Source: Newton's method with the tangent condensed, Kouznetsova et al. (2001); Eivazi et al. (2026), section 2.
     """
 
     def __init__(
@@ -316,7 +317,7 @@ def _short_path(strain: torch.Tensor) -> torch.Tensor:
 
 
 def _concatenate(parts: list[CellSolution]) -> CellSolution:
-    def joined(name: str) -> torch.Tensor | None:
+    def joined(name: str) -> Any:
         values = [getattr(part, name) for part in parts]
         return None if values[0] is None else torch.cat(values)
 
@@ -324,8 +325,11 @@ def _concatenate(parts: list[CellSolution]) -> CellSolution:
 
 
 def _reordered(solution: CellSolution, order: torch.Tensor) -> CellSolution:
-    values = {name: getattr(solution, name) for name in _FIELDS}
-    return CellSolution(**{name: None if value is None else value[order] for name, value in values.items()})
+    def chosen(name: str) -> Any:
+        value = getattr(solution, name)
+        return None if value is None else value[order]
+
+    return CellSolution(**{name: chosen(name) for name in _FIELDS})
 
 
 _FIELDS = tuple(field.name for field in fields(CellSolution))

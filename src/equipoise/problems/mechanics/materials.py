@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Conjugate(NamedTuple):
-    """Complementary energy of a stress: conjugate strain `(..., v)`, energy `(...)`, and whether it is finite `(...)`."""
+    """Complementary energy of a stress: its strain `(..., v)`, energy `(...)`, and whether it is finite `(...)`."""
 
     strain: torch.Tensor
     energy: torch.Tensor
@@ -245,7 +245,9 @@ class SaturatingShear(Material):
         gradient = deviator
         if self.norm == "planar" and normals == 2:
             # d n / d strain without the out-of-plane part: the deviator times the projection, in Voigt form.
-            gradient = torch.cat([deviator[..., :2] - deviator[..., :2].sum(-1, keepdim=True) / 3, deviator[..., 2:]], -1)
+            gradient = torch.cat(
+                [deviator[..., :2] - deviator[..., :2].sum(-1, keepdim=True) / 3, deviator[..., 2:]], -1
+            )
         tangent = (slope[..., None] * deviator)[..., :, None] * gradient[..., None, :]
         tangent += secant[..., None, None] * deviatoric
         tangent += self.bulk * volume
@@ -280,9 +282,7 @@ class SaturatingShear(Material):
             slope = -secant / (self.alpha2 + norm)
             stiffness = self.bulk + secant / 6
             value = norm.square() - 2 * shear / secant.square() - mean.square() / (6 * stiffness.square())
-            derivative = (
-                2 * norm + 4 * shear * slope / secant**3 + mean.square() * slope / 6 / (3 * stiffness**3)
-            )
+            derivative = 2 * norm + 4 * shear * slope / secant**3 + mean.square() * slope / 6 / (3 * stiffness**3)
             step = value / torch.where(derivative.abs() > 0, derivative, torch.ones_like(derivative))
             updated = torch.where(norm - step > 0, norm - step, norm / 2)
             moved = (updated - norm).abs() > 1e-15 * norm
@@ -291,9 +291,7 @@ class SaturatingShear(Material):
                 break
         secant = self.alpha1 / (self.alpha2 + norm)
         trace = mean / (self.bulk + secant / 6)
-        strain = torch.stack(
-            [trace / 2 + half / secant, trace / 2 - half / secant, 2 * stress[..., 2] / secant], -1
-        )
+        strain = torch.stack([trace / 2 + half / secant, trace / 2 - half / secant, 2 * stress[..., 2] / secant], -1)
         return self._conjugate_of(stress, strain, finite)
 
     def _conjugate_of(self, stress: torch.Tensor, strain: torch.Tensor, finite: torch.Tensor) -> Conjugate:
@@ -315,7 +313,9 @@ class SaturatingShear(Material):
 def _safe_root(square: torch.Tensor) -> torch.Tensor:
     """Square root whose derivative at zero is zero instead of infinite."""
     positive = square > 0
-    return torch.where(positive, torch.where(positive, square, torch.ones_like(square)).sqrt(), torch.zeros_like(square))
+    return torch.where(
+        positive, torch.where(positive, square, torch.ones_like(square)).sqrt(), torch.zeros_like(square)
+    )
 
 
 def _laws() -> dict[str, tuple[type[Material], tuple[str, ...]]]:

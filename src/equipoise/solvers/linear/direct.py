@@ -89,9 +89,7 @@ class _GeneralSuperLU:
 def _superlu(matrix: sp.csc_array, *, symmetric: bool) -> spla.SuperLU:
     try:
         if symmetric:
-            return spla.splu(
-                matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-            )
+            return spla.splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         return spla.splu(matrix, permc_spec="COLAMD")
     except RuntimeError as error:
         raise ConvergenceError(f"the matrix of size {matrix.shape[0]} is singular: {error}.") from error
