@@ -1,7 +1,7 @@
 """The plain unit-cell solver that a user writes first with scikit-fem; the baseline of `full_field.py`.
 
-Assembly by forms, a fresh SuperLU factorisation in each Newton step, the tangent by back-substitution. It shares no code
-with Equipoise's solver, so that it also serves as an independent check.
+Assembly by forms, a fresh SuperLU factorisation in each Newton step, the tangent by back-substitution. It shares no
+code with Equipoise's solver, so that it also serves as an independent check.
 """
 
 from __future__ import annotations

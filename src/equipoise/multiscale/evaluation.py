@@ -13,7 +13,7 @@ from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.reduced import ReducedProblem
 
-__all__ = ["evaluate_micro", "local_stress_error", "projected_stress_coefficients", "summary"]
+__all__ = ["evaluate_micro", "local_stress_error", "projected_stress_coefficients", "relative_error", "summary"]
 
 _VOIGT = {3: ("xx", "yy", "xy"), 6: ("xx", "yy", "zz", "yz", "xz", "xy")}
 

@@ -1,0 +1,62 @@
+"""What a reproduction is: a claim, a criterion, and a run that says what happened.
+
+The experiments themselves stand in one module per method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SCALES", "Outcome", "Reproduction", "Settings"]
+
+SCALES = ("smoke", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run a reproduction.
+
+    Attributes:
+        scale: `"smoke"` (under 20 s), `"cpu"` (under 5 minutes on two cores) or `"gpu"` (the paper's own sizes).
+        seed: of everything random. data: folder of published inputs, where the method can use one.
+        report: called with a line of text now and then.
+    """
+
+    scale: str = "smoke"
+    seed: int = 0
+    data: Path | None = None
+    report: Callable[[str], None] = lambda line: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run measured, in plain JSON values.
+
+    Attributes:
+        figures: of the method. baseline: of what it is compared with. held: whether the criterion held.
+    """
+
+    figures: Mapping[str, Any]
+    baseline: Mapping[str, Any]
+    held: bool
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A published method's central claim, ready to be tested.
+
+    Attributes:
+        slug, title, source: which method. claim: what the paper says. criterion: when it counts as reproduced here.
+        run: the experiment. paper: published figures to compare with.
+    """
+
+    slug: str
+    title: str
+    source: str
+    claim: str
+    criterion: str
+    run: Callable[[Settings], Outcome]
+    paper: Mapping[str, Any] = field(default_factory=dict)
