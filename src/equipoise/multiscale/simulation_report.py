@@ -33,6 +33,7 @@ def write_report(
     micro: str,
     local: Sequence[LocalFields] = (),
     others: Mapping[str, Simulation] | None = None,
+    comparison: tuple[Sequence[str], Sequence[Sequence[str]]] | None = None,
 ) -> Path:
     """Write `figures/*.png` and a self-contained `report.html`; the report's path is returned.
 
@@ -41,6 +42,7 @@ def write_report(
         micro: one line that says which micro model answered.
         local: microscopic fields to show.
         others: further simulations of the same structure by name, drawn as baselines in the load-displacement curve.
+        comparison: header and rows of a table that compares with them.
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,9 @@ def write_report(
     for warning in simulation.warnings:
         report.notice(warning)
     report.cards(_cards(simulation))
+    if comparison is not None:
+        report.heading("Learned cell against full field")
+        report.table(list(comparison[0]), [list(row) for row in comparison[1]])
     if simulation.steps:
         report.heading("Structure")
         report.figures(_structure_figures(figures, simulation, others or {}))

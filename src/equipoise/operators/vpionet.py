@@ -47,6 +47,8 @@ class VPIONet(nn.Module):
     Source: Eivazi et al. (2026), baselines, and its code; 37,168 parameters at the published sizes.
     """
 
+    input_scale: torch.Tensor
+
     def __init__(self, *, modes: int = 16, width: int = 64, is_operator: bool = True, seed: int = 0) -> None:
         super().__init__()
         if min(modes, width) < 1:
