@@ -35,7 +35,8 @@ def test_spread_answers_equal_those_of_one_process(executor: SerialExecutor) -> 
     spread = FullFieldRVE(CELL, solver=DistributedCellSolver(CELL, executor=executor, batch=3))
     answer = spread.respond(STRAIN)
     torch.testing.assert_close(answer.stress, alone.stress, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(answer.tangent, alone.tangent, rtol=1e-6, atol=1e-5)
+    scale = float(alone.tangent.abs().max())  # entries that nearly vanish are as accurate as the largest, not more
+    torch.testing.assert_close(answer.tangent, alone.tangent, rtol=0, atol=1e-7 * scale)
     torch.testing.assert_close(answer.state["fluctuation"], alone.state["fluctuation"], rtol=0, atol=1e-10)
     again = spread.respond(STRAIN, state=answer.state)
     assert again.counts["cell_iterations"] < answer.counts["cell_iterations"]
