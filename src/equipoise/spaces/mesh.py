@@ -32,6 +32,10 @@ class CellBlock:
     connectivity: NDArray[np.int64]
     tags: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "connectivity", _whole_numbers(self.connectivity, f"connectivity of {self.element}"))
+        object.__setattr__(self, "tags", _whole_numbers(self.tags, f"tags of {self.element}"))
+
 
 @dataclass(frozen=True, eq=False)
 class FacetBlock:
@@ -39,6 +43,9 @@ class FacetBlock:
 
     element: str
     connectivity: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "connectivity", _whole_numbers(self.connectivity, f"connectivity of {self.element}"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +68,7 @@ class Mesh:
     facet_groups: Mapping[str, tuple[FacetBlock, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "points", np.asarray(self.points, dtype=np.float64))
         if self.points.ndim != 2 or self.points.shape[1] not in (2, 3):
             raise MeshError(f"points have shape {self.points.shape}; expected (n, 2) or (n, 3).")
         if not np.isfinite(self.points).all():
@@ -69,7 +77,14 @@ class Mesh:
         if not self.blocks:
             raise MeshError("a mesh needs at least one block of cells.")
         for number, block in enumerate(self.blocks):
-            _check_block(block, number, self.dim, self.n_nodes)
+            _check_nodes(block, f"block {number} of {block.element}", self.dim, self.dim, self.n_nodes)
+            if block.tags.shape != (len(block.connectivity),):
+                raise MeshError(
+                    f"block {number} has tags of shape {block.tags.shape}; expected ({len(block.connectivity)},)."
+                )
+        for name, facets in self.facet_groups.items():
+            for facet in facets:
+                _check_nodes(facet, f"facet group {name!r} of {facet.element}", self.dim - 1, self.dim, self.n_nodes)
 
     @property
     def dim(self) -> int:
@@ -111,24 +126,33 @@ class Mesh:
         result = []
         for name, tables in found.items():
             table = np.concatenate(tables)
-            key = np.sort(table, axis=1)
-            _, first, count = np.unique(key, axis=0, return_index=True, return_counts=True)
-            single = np.sort(first[count == 1])
+            # Corners tell facets apart; equal ones are neighbours once sorted.
+            key = np.sort(table[:, : reference_element(name).n_corners], axis=1)
+            order = np.lexsort(key.T)
+            is_new = np.ones(len(key) + 1, dtype=bool)
+            is_new[1:-1] = (key[order[1:]] != key[order[:-1]]).any(axis=1)
+            single = np.sort(order[is_new[:-1] & is_new[1:]])
             if len(single):
                 result.append(FacetBlock(name, table[single]))
         return tuple(result)
 
 
-def _check_block(block: CellBlock, number: int, dim: int, n_nodes: int) -> None:
+def _whole_numbers(values: NDArray[np.int64], name: str) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        raise MeshError(f"{name} must be whole numbers, not {array.dtype}.")
+    return array.astype(np.int64, copy=False)
+
+
+def _check_nodes(block: CellBlock | FacetBlock, name: str, dim: int, mesh_dim: int, n_nodes: int) -> None:
     reference = reference_element(block.element)
     if reference.dim != dim:
-        raise MeshError(f"block {number} holds {block.element} cells, which do not fit a mesh of dimension {dim}.")
-    if block.connectivity.ndim != 2 or block.connectivity.shape[1] != reference.n_nodes:
         raise MeshError(
-            f"block {number} of {block.element} has connectivity of shape {block.connectivity.shape}; "
-            f"expected (n, {reference.n_nodes})."
+            f"{name} does not fit a mesh of dimension {mesh_dim}: it has dimension {reference.dim}, not {dim}."
         )
-    if block.tags.shape != (len(block.connectivity),):
-        raise MeshError(f"block {number} has tags of shape {block.tags.shape}; expected ({len(block.connectivity)},).")
-    if len(block.connectivity) and not 0 <= block.connectivity.min() <= block.connectivity.max() < n_nodes:
-        raise MeshError(f"block {number} names a node outside 0 to {n_nodes - 1}.")
+    table = block.connectivity
+    if table.ndim != 2 or table.shape[1] != reference.n_nodes:
+        raise MeshError(f"{name} has connectivity of shape {table.shape}; expected (n, {reference.n_nodes}).")
+    if len(table) and not 0 <= table.min() <= table.max() < n_nodes:
+        row = int(np.nonzero(((table < 0) | (table >= n_nodes)).any(axis=1))[0][0])
+        raise MeshError(f"{name}: element {row} has nodes {table[row].tolist()}, outside 0 to {n_nodes - 1}.")

@@ -1,9 +1,11 @@
-"""Reading and writing meshes: every format of meshio, and the published pair of CSV files."""
+"""Reading and writing mesh files: the formats of meshio, Abaqus input files and the published pair of CSV files.
+
+This is the door; `meshio_groups.py`, `abaqus_files.py` and `csv_pair.py` read what lies behind it.
+"""
 
 from __future__ import annotations
 
-import os
-import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,125 +13,71 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.errors import FormatError, MeshError
-from equipoise.spaces.elements import element_of_meshio, reference_element
-from equipoise.spaces.mesh import CellBlock, FacetBlock, Mesh
+from equipoise.errors import EquipoiseError, FormatError, MeshError
+from equipoise.spaces.abaqus_files import read_abaqus
+from equipoise.spaces.csv_pair import read_csv_pair
+from equipoise.spaces.elements import reference_element
+from equipoise.spaces.mesh import Mesh
+from equipoise.spaces.meshio_groups import mesh_of_meshio
 
 __all__ = ["read_mesh", "write_mesh"]
 
-_NODES, _ELEMENTS = "nodeCoordinates.csv", "elementIncidences.csv"
+_WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
+    ".vtu": ("vtu", {}),
+    ".vtk": ("vtk", {}),
+    ".xdmf": ("xdmf", {"data_format": "XML"}),
+    ".msh": ("gmsh22", {"binary": False}),
+}
 
 
 def read_mesh(path: str | Path) -> Mesh:
     """Read a mesh file, or a folder with `nodeCoordinates.csv` and `elementIncidences.csv`.
 
-    Physical groups of cells become tags, those of facets become `facet_groups`; without any, all cells get tag 1.
+    Physical groups and element sets of cells become tags with names, those of facets become `facet_groups`, named by
+    their number where they have no name. Cells in no group get tag 0; where no cell is in any, all get tag 1. Blocks of
+    one element type are joined and nodes that no cell uses dropped. A mesh with equal z throughout is plane.
 
     Raises:
         FileNotFoundError: if nothing is there.
         FormatError: for a file that cannot be read.
-        MeshError: for an element type that is not supported.
+        MeshError: for an element type that is not supported, a surface in space, or sets that contradict one another.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no mesh at {path}.")
-    return _read_csv(path) if path.is_dir() else _read_meshio(path)
+    if path.is_dir():
+        return read_csv_pair(path)
+    try:
+        return read_abaqus(path) if path.suffix.lower() == ".inp" else mesh_of_meshio(_read_meshio(path))
+    except MeshError as error:
+        raise MeshError(f"{path}: {error}") from error
 
 
-def _read_csv(folder: Path) -> Mesh:
-    tables = []
-    for name in (_NODES, _ELEMENTS):
-        file = folder / name
-        if not file.exists():
-            raise FormatError(f"folder {folder} has no {name}; it needs {_NODES} and {_ELEMENTS}.")
-        try:
-            tables.append(np.loadtxt(file, delimiter=",", ndmin=2))
-        except ValueError as error:
-            raise FormatError(f"{file} is not a table of numbers: {error}.") from error
-    points, elements = tables[0], tables[1].astype(np.int64)
-    if elements.shape[1] != 10:
-        raise FormatError(f"{folder / _ELEMENTS} has {elements.shape[1]} columns; expected number, material, 8 nodes.")
-    return Mesh(points, (CellBlock("quad8", elements[:, 2:] - 1, elements[:, 1].copy()),))
-
-
-def _read_meshio(path: Path) -> Mesh:
+def _read_meshio(path: Path) -> Any:
     import meshio
 
+    formats = meshio.extension_to_filetypes.get(path.suffix.lower(), [])
+    if not formats:
+        known = ", ".join(sorted(suffix for suffix in meshio.extension_to_filetypes if suffix.count(".") == 1))
+        raise FormatError(f"{path}: the suffix {path.suffix!r} is of no mesh format; use one of {known}.")
+    if "gmsh" in formats:
+        with path.open("rb") as file:
+            formats = ["gmsh" if file.readline().strip() == b"$MeshFormat" else "ansys"]
     try:
-        data = meshio.read(path)
-    except (
-        meshio.ReadError,
-        ValueError,
-        KeyError,
-        IndexError,
-        UnicodeDecodeError,
-        AssertionError,
-        SystemExit,
-    ) as error:
-        raise FormatError(f"{path} cannot be read as a mesh: {error or type(error).__name__}.") from error
-    dim = _dimension(data, path)
-    points = np.asarray(data.points, dtype=float)[:, :dim]
-    tags = _cell_tags(data)
-    names = {(int(d), int(t)): n for n, (t, d) in ((n, v[:2]) for n, v in data.field_data.items())}
-    blocks: list[CellBlock] = []
-    facets: dict[str, list[FacetBlock]] = {}
-    for number, block in enumerate(data.cells):
-        if block.dim < dim - 1 or len(block.data) == 0:
-            continue
-        element = element_of_meshio(block.type)
-        if element is None:
-            raise MeshError(f"{path} has cells of type {block.type!r}, which is not supported.")
-        connectivity = np.asarray(block.data, dtype=np.int64)
-        if block.dim == dim:
-            blocks.append(CellBlock(element, connectivity, tags[number]))
-            continue
-        for tag in np.unique(tags[number]):
-            if tag != 0:
-                name = names.get((dim - 1, int(tag)), str(tag))
-                facets.setdefault(name, []).append(FacetBlock(element, connectivity[tags[number] == tag]))
-    if all((block.tags == 0).all() for block in blocks):
-        blocks = [CellBlock(b.element, b.connectivity, np.ones_like(b.tags)) for b in blocks]
-    tag_names = {tag: name for (d, tag), name in names.items() if d == dim}
-    return _without_orphans(points, tuple(blocks), tag_names, {k: tuple(v) for k, v in facets.items()})
-
-
-def _dimension(data: Any, path: Path) -> int:
-    largest = max((block.dim for block in data.cells if len(block.data)), default=0)
-    if largest < 2:
-        raise MeshError(f"{path} has no cells of dimension 2 or 3.")
-    if largest == 2 and data.points.shape[1] == 3 and np.ptp(data.points[:, 2]) > 0:
-        raise MeshError(f"{path} is a surface in space; a plane mesh needs equal z coordinates.")
-    return int(largest)
-
-
-def _cell_tags(data: Any) -> list[NDArray[np.int64]]:
-    tags = [np.zeros(len(block.data), dtype=np.int64) for block in data.cells]
-    for key in ("gmsh:physical", "tag", "material"):
-        if key in data.cell_data:
-            return [np.asarray(values).astype(np.int64).ravel() for values in data.cell_data[key]]
-    sets = {name: value for name, value in data.cell_sets.items() if not name.startswith("gmsh:")}
-    for tag, members in enumerate(sets.values(), start=1):
-        for number, cells in enumerate(members):
-            if cells is not None:
-                tags[number][np.asarray(cells, dtype=np.int64)] = tag
-    return tags
-
-
-def _without_orphans(
-    points: NDArray[np.float64],
-    blocks: tuple[CellBlock, ...],
-    tag_names: Mapping[int, str],
-    facets: Mapping[str, tuple[FacetBlock, ...]],
-) -> Mesh:
-    used = np.unique(np.concatenate([block.connectivity.ravel() for block in blocks]))
-    number = np.full(len(points), -1, dtype=np.int64)
-    number[used] = np.arange(len(used))
-    return Mesh(
-        points[used],
-        tuple(CellBlock(b.element, number[b.connectivity], b.tags) for b in blocks),
-        tag_names,
-        {name: tuple(FacetBlock(f.element, number[f.connectivity]) for f in group) for name, group in facets.items()},
-    )
+        # The reader of each format, because meshio's own dispatch prints to standard output and leaves the program.
+        reader = getattr(meshio, formats[0], None)
+        return meshio.read(path) if reader is None else reader.read(str(path))
+    except (EquipoiseError, FileNotFoundError, PermissionError):
+        raise
+    except (Exception, SystemExit) as error:  # parsers fail in as many ways as files are damaged
+        if "gmsh:physical" in str(error):
+            raise FormatError(
+                f"{path}: some of its elements are in a physical group and others in none, which the reader of gmsh's "
+                "version 4.1 does not take; add the missing groups, or save as version 2.2."
+            ) from error
+        raise FormatError(
+            f"{path} cannot be read as {formats[0]} mesh ({type(error).__name__}: {str(error) or 'no details'})."
+        ) from error
 
 
 def write_mesh(
@@ -142,25 +90,72 @@ def write_mesh(
     """Write a mesh with fields through meshio; the file appears under its name when it is whole.
 
     Args:
-        path: file; its suffix names the format, such as `.vtu`.
+        path: `.vtu`, `.vtk`, `.xdmf` or `.msh`. The first three keep cells with tags and fields, the last (gmsh 2.2)
+            cells with tags, their names, facet groups and fields at nodes.
         point_data: by name, `(n_nodes,)` or `(n_nodes, k)`.
         cell_data: by name, `(n_cells,)` or `(n_cells, k)`, blocks after one another; the tags are added as `tag`.
+
+    Raises:
+        FormatError: for another suffix, or fields of cells in a `.msh` file. ValueError: for fields of another length.
     """
+    path = Path(path)
+    if path.suffix.lower() not in _WRITTEN:
+        raise FormatError(f"{path}: meshes are written as {', '.join(_WRITTEN)}, not {path.suffix!r}.")
+    point_fields = {name: _field(name, values, mesh.n_nodes, "nodes") for name, values in (point_data or {}).items()}
+    cell_fields = {name: _field(name, values, mesh.n_cells, "cells") for name, values in (cell_data or {}).items()}
+    if "tag" in cell_fields:
+        raise ValueError("cell_data must not hold 'tag', which is written from the mesh.")
+    kind, options = _WRITTEN[path.suffix.lower()]
+    if kind == "gmsh22":
+        if cell_fields:
+            raise FormatError(f"{path}: .msh files keep no fields of cells; write them to .vtu.")
+        data = _gmsh_data(mesh, point_fields)
+    else:
+        data = _tagged_data(mesh, point_fields, cell_fields)
+    partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        data.write(partial, file_format=kind, **options)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _field(name: str, values: NDArray[np.float64], count: int, what: str) -> NDArray[np.float64]:
+    array = np.asarray(values)
+    if array.ndim not in (1, 2) or len(array) != count:
+        raise ValueError(f"field {name!r} has shape {array.shape}; expected ({count},) or ({count}, k) for {what}.")
+    return array
+
+
+def _in_space(mesh: Mesh) -> NDArray[np.float64]:
+    return np.column_stack([mesh.points, np.zeros(mesh.n_nodes)]) if mesh.dim == 2 else mesh.points
+
+
+def _tagged_data(
+    mesh: Mesh, point_fields: dict[str, NDArray[np.float64]], cell_fields: dict[str, NDArray[np.float64]]
+) -> Any:
     import meshio
 
-    path = Path(path)
-    points = np.column_stack([mesh.points, np.zeros(mesh.n_nodes)]) if mesh.dim == 2 else mesh.points
     ends = np.cumsum([len(block.connectivity) for block in mesh.blocks])[:-1]
-    cells = [(reference_element(b.element).meshio_name, b.connectivity) for b in mesh.blocks]
-    fields: dict[str, list[Any]] = {
-        name: np.split(np.asarray(values), ends) for name, values in (cell_data or {}).items()
-    }
+    cells = [(reference_element(block.element).meshio_name, block.connectivity) for block in mesh.blocks]
+    fields: dict[str, Any] = {name: np.split(values, ends) for name, values in cell_fields.items()}
     fields["tag"] = [block.tags for block in mesh.blocks]
-    data = meshio.Mesh(points, cells, point_data=dict(point_data or {}), cell_data=fields)
-    handle, temporary = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        data.write(temporary)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    return meshio.Mesh(_in_space(mesh), cells, point_data=point_fields, cell_data=fields)
+
+
+def _gmsh_data(mesh: Mesh, point_fields: dict[str, NDArray[np.float64]]) -> Any:
+    """Cells and facets with their physical groups."""
+    import meshio
+
+    names = {name: np.array([tag, mesh.dim]) for tag, name in mesh.tag_names.items()}
+    cells = [(reference_element(block.element).meshio_name, block.connectivity) for block in mesh.blocks]
+    tags = [block.tags for block in mesh.blocks]
+    for number, (name, group) in enumerate(mesh.facet_groups.items(), start=1):
+        if name in names:
+            raise FormatError(f"{name!r} names a tag and a facet group, which a .msh file cannot hold.")
+        names[name] = np.array([number, mesh.dim - 1])
+        for facet in group:
+            cells.append((reference_element(facet.element).meshio_name, facet.connectivity))
+            tags.append(np.full(len(facet.connectivity), number))
+    groups = {"gmsh:physical": tags, "gmsh:geometrical": tags}
+    return meshio.Mesh(_in_space(mesh), cells, point_data=point_fields, cell_data=groups, field_data=names)
