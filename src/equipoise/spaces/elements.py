@@ -101,6 +101,8 @@ _ENTRIES: dict[str, _Entry] = {
         "tri6",
         _with_edges(_TETRAHEDRON_FACES, _TETRAHEDRON_EDGES, 4),
         4,
+        # scikit-fem's rules 3 and 4 have a negative weight; its rule 5, of 14 points, is exact to order 4 only.
+        rule=5,
     ),
     "hex8": _Entry("hexahedron", "ElementHex1", [*_CUBE], 8, "quad4", _CUBE_FACES, 3),
     "hex20": _Entry(
@@ -146,6 +148,7 @@ class ReferenceElement:
     facet_name: str
     facets: tuple[tuple[int, ...], ...]
     order: int
+    _rule: int
     _basis: Any
     _permutation: NDArray[np.int64]
 
@@ -166,10 +169,10 @@ class ReferenceElement:
         return shape, np.stack(columns, axis=-1)
 
     def quadrature(self) -> tuple[Array, Array]:
-        """Points `(q, dim)` and weights `(q,)` of the default rule on the reference domain."""
+        """Points `(q, dim)` and positive weights `(q,)` of the default rule on the reference domain."""
         from skfem.quadrature import get_quadrature
 
-        points, weights = get_quadrature(self._basis.refdom, self.order)
+        points, weights = get_quadrature(self._basis.refdom, self._rule)
         return np.ascontiguousarray(points.T), np.asarray(weights)
 
 
@@ -199,6 +202,7 @@ def reference_element(name: str) -> ReferenceElement:
         facet_name=entry.facet_name,
         facets=tuple(entry.facets),
         order=entry.order,
+        _rule=entry.rule or entry.order,
         _basis=basis,
         _permutation=_matched(np.asarray(basis.doflocs, dtype=float), nodes),
     )
