@@ -48,6 +48,7 @@ class _Entry:
     facet_name: str
     facets: Sequence[tuple[int, ...]]
     order: int
+    rule: int | None = None  # order to ask scikit-fem for, where it is not the one that its rule is exact to
 
 
 def _plane_facets(corners: int, quadratic: bool) -> list[tuple[int, ...]]:
