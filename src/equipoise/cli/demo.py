@@ -46,7 +46,8 @@ def demo(
     gaps = compared.learned.gaps
     if gaps is not None:
         figures["mean_relative_gap"] = float(gaps.relative_gap.mean())
-    local = localize(compared.learned, {"EquiNO": model, "full field": FullFieldRVE(model.cell)})
+    points = {name: compared.learned.structure.monitored[name] for name in ("root", "belly")}
+    local = localize(compared.learned, {"EquiNO": model, "full field": FullFieldRVE(model.cell)}, points)
     report = write_report(
         output,
         compared.learned,
@@ -129,7 +130,7 @@ def _structure(elements: int) -> Structure:
             Support(Region(group="right"), {"y": 1.35}, name="edge"),
         ],
         stepping=Stepping(first_step=0.25),
-        monitored={"corner": (48.0, 60.0), "root": (3.0, 40.0)},
+        monitored={"corner": (48.0, 60.0), "root": (1.5, 42.0), "belly": (30.0, 33.0)},
         name="Cook's membrane",
     )
 

@@ -61,13 +61,15 @@ def _table(figures: dict[str, Any]) -> str:
         f"{'':28s} {'mean':>10s} {'95 %':>10s} {'worst':>10s} {'floor':>10s} {'multiple':>9s}",
         _line("homogenised stress, %", stress, 100),
         _line("after reduced Newton, %", {**refined, "floor": None, "multiple_of_floor": None}, 100),
-        _line("relative gap", gap, 1),
+        *([_line("relative gap", gap, 1)] if "mean" in gap else []),
     ]
     for name, values in figures["local_stress"].items():
         lines.append(
             f"{'local stress ' + name + ', %':28s} {100 * values['mean']:10.4f} {'':10s} {'':10s} "
             f"{100 * values['projection']:10.4f} {values['multiple_of_projection']:9.3f}"
         )
+    if gap["without_finite_bound"]:
+        lines.append(f"strains without a finite bound: {gap['without_finite_bound']}")
     lines.append(f"bounds hold on every strain: {'yes' if figures['bounds_hold'] else 'NO'}")
     return "\n".join(lines)
 

@@ -57,7 +57,8 @@ def evaluate_micro(model: CertifiedModel, snapshots: Snapshots) -> dict[str, Any
     Returns:
         Plain values: `homogenised_stress` (summary of relative errors, its `floor` at the optimum of the dual problem
         and the multiple of it), `refined_homogenised_stress` (after at most four reduced Newton steps), `relative_gap`
-        (mean, floor, multiple), `local_stress` by component (mean, projection error, multiple), `bounds_hold`.
+        (mean, floor, multiple, strains without a finite bound), `local_stress` by component (mean, projection error,
+        multiple), `bounds_hold`.
 
     Raises:
         FormatError: for snapshots of another cell.
@@ -86,14 +87,20 @@ def evaluate_micro(model: CertifiedModel, snapshots: Snapshots) -> dict[str, Any
             "multiple_of_floor": float(error.mean() / floor.mean()),
         },
         "refined_homogenised_stress": summary(refined_error),
-        "relative_gap": {
-            **summary(gap / upper),
-            "floor": float((floor_gap / floor_upper).mean()),
-            "multiple_of_floor": float((gap / upper).mean() / (floor_gap / floor_upper).mean()),
-        },
+        "relative_gap": _gap_figures(gap / upper, floor_gap / floor_upper),
         "local_stress": _local(model, found.stress, stress_field),
         "bounds_hold": bool(holds.all()),
     }
+
+
+def _gap_figures(gap: torch.Tensor, floor: torch.Tensor) -> dict[str, Any]:
+    """Gaps where there is a finite bound, beside the floor of the same strains, and how many have none."""
+    finite = torch.isfinite(gap) & torch.isfinite(floor)
+    figures: dict[str, Any] = {"without_finite_bound": int((~finite).sum())}
+    if bool(finite.any()):
+        figures.update(summary(gap[finite]), floor=float(floor[finite].mean()))
+        figures["multiple_of_floor"] = float(gap[finite].mean() / floor[finite].mean())
+    return figures
 
 
 def _local(model: CertifiedModel, coefficients: torch.Tensor, exact: torch.Tensor) -> dict[str, dict[str, float]]:

@@ -62,8 +62,8 @@ class Soap(torch.optim.Optimizer):
         state["left"].lerp_(gradient @ gradient.T, 1 - second)
         state["right"].lerp_(gradient.T @ gradient, 1 - second)
         if is_new:
-            state["left_basis"] = torch.linalg.eigh(state["left"]).eigenvectors
-            state["right_basis"] = torch.linalg.eigh(state["right"]).eigenvectors
+            state["left_basis"] = _eigenvectors(state["left"])
+            state["right_basis"] = _eigenvectors(state["right"])
             return
         left, right = state["left_basis"], state["right_basis"]
         state["mean"].lerp_(gradient, 1 - first)
@@ -81,4 +81,10 @@ class Soap(torch.optim.Optimizer):
         matrix, basis = state[side], state[f"{side}_basis"]
         order = (basis * (matrix @ basis)).sum(0).argsort(descending=True)
         state["square"] = state["square"].index_select(axis, order)
-        state[f"{side}_basis"] = torch.linalg.qr(matrix @ basis[:, order]).Q
+        state[f"{side}_basis"] = torch.linalg.qr(matrix @ basis[:, order]).Q.contiguous()
+
+
+def _eigenvectors(matrix: torch.Tensor) -> torch.Tensor:
+    # In rows, as a checkpoint restores them: the layout decides the last bit of later products.
+    vectors: torch.Tensor = torch.linalg.eigh(matrix).eigenvectors
+    return vectors.contiguous()
