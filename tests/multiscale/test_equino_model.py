@@ -37,7 +37,7 @@ def model(solver: SnapshotSolver) -> tuple[EquiNOModel, Cubature]:
         cell, cell.restrict(solved["fluctuation"]), solved["stress"], strain=solved["strain"], n_modes=6
     )
     cubature = empirical_cubature(cell, bases)
-    trained = train_equino(cell, bases, cubature, box=BOX, n_collocation=150, steps=500, width=32, depth=2)
+    trained = train_equino(cell, bases, cubature, box=BOX, n_collocation=200, steps=1200, width=32, depth=3)
     return EquiNOModel(cell, bases, trained.operator, box=BOX), cubature
 
 
