@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from equipoise.spaces.structures import box, rectangle
 
 from equipoise.errors import MeshError
 from equipoise.multiscale.structure import History, Region, Support
 from equipoise.multiscale.supports import check_rigid_motions, free_motions, held_unknowns
 from equipoise.spaces.mesh import CellBlock, Mesh
+from equipoise.spaces.structures import box, rectangle
 
 PLANE = rectangle(elements=(2, 2), size=(2.0, 1.0))
 SOLID = box(elements=(1, 1, 1), size=(1.0, 1.0, 1.0))
