@@ -78,7 +78,7 @@ def _sections(path: Path, depth: int) -> Iterator[tuple[str, dict[str, str], lis
         raise FormatError(f"{path} cannot be read ({error.strerror}).") from error
     numbered = [(n, line.strip()) for n, line in enumerate(text, start=1) if line.strip() and not line.startswith("**")]
     heads = [place for place, (_, line) in enumerate(numbered) if line.startswith("*")]
-    for place, end in zip(heads, [*heads[1:], len(numbered)], strict=True):
+    for place, end in zip(heads, [*heads, len(numbered)][1:], strict=True):
         number, head = numbered[place]
         first = place + 1
         while head.endswith(",") and first < end:  # a keyword line that goes on
