@@ -44,6 +44,7 @@ class EquiNOModel(CertifiedModel):
             )
         super().__init__(cell, bases, certificate=certificate, box=box)
         self.operator = operator.to(cell.device)
+        self.fingerprint = self.distinguished(*self.operator.state_dict().values())
 
     def coefficients(self, strain: torch.Tensor, state: State = None) -> Coefficients:
         """Coefficients of both fields by the two networks, `(n, r_u)` and `(n, r_s)`."""

@@ -59,6 +59,7 @@ class ReducedRVE(CertifiedModel):
         else:
             cubature = empirical_cubature(cell, bases) if cubature is None else cubature
             self.reduced = ReducedProblem.on_cubature(cell, bases, cubature)
+        self.fingerprint = self.distinguished(stress.encode(), self.reduced.shares)
 
     def coefficients(self, strain: torch.Tensor, state: State = None) -> Coefficients:
         """Optima of both reduced problems, `(n, r_u)` and `(n, r_s)`."""
