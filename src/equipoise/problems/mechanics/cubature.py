@@ -29,6 +29,11 @@ _log = logging.getLogger(__name__)
 _MEASURED = 10
 """Snapshots at which the excess of a cubature is measured."""
 
+_LEAST_CANDIDATES = 2500
+
+_STRESS_EMPHASIS = 30.0
+"""Weight of the stress among the conditions: its error enters the answer at first order, a gradient's at second."""
+
 LinearPhases = Literal["exact", "sampled"]
 
 
@@ -80,8 +85,8 @@ def empirical_cubature(
     cell: PeriodicCell,
     bases: ReducedBases,
     *,
-    rows: int | Sequence[int] = (200, 300, 450, 700),
-    candidates: int = 2500,
+    rows: int | Sequence[int] = (200, 300, 450, 700, 1000),
+    candidates: int | None = None,
     displacement_perturbation: float = 0.05,
     stress_perturbation: float = 0.02,
     linear_phases: LinearPhases = "exact",
@@ -99,7 +104,7 @@ def empirical_cubature(
         cell: the unit cell. bases: its modes, made with the snapshots' macroscopic strains.
         rows: compressed conditions R; more give more points. Of several, the first whose `Cubature.excess` is at most
             `accept` is taken, or else the best.
-        candidates: points preselected at random.
+        candidates: points preselected at random; by default four to a row, at least 2500.
         displacement_perturbation, stress_perturbation: relative to the mean size of each coefficient.
         linear_phases: see `Cubature`.
         held_back: share of the snapshots that is not fitted; up to ten of them measure the excess.
@@ -120,7 +125,8 @@ def empirical_cubature(
         covered = torch.arange(cell.n_points)
     if len(covered) == 0:
         return Cubature(cell.point_tags.new_zeros(0), cell.weights.new_zeros(0), linear_phases)
-    picked = covered[torch.randperm(len(covered), generator=generator)[:candidates]].sort().values.to(cell.device)
+    largest = _candidates(candidates, max(choices))
+    picked = covered[torch.randperm(len(covered), generator=generator)[:largest]].to(cell.device)
     matrix, sums, snapshots = _conditions(
         cell, bases, covered.to(cell.device), picked, (displacement_perturbation, stress_perturbation), generator
     )
@@ -129,26 +135,30 @@ def empirical_cubature(
     fitted, measured = order[n_held:], snapshots[order[:n_held] if n_held else order][:_MEASURED]
     volume = float(cell.weights[covered.to(cell.device)].sum())
     full = ReducedProblem.on_all_points(cell, bases)
-    best = Cubature(picked[:0], cell.weights[:0], linear_phases, excess=float("inf"))
+    found: list[Cubature] = []
     for choice in choices:
-        weights = _fit(matrix[fitted], sums[fitted], volume, cell.weights[picked], choice, generator)
-        kept = weights > 0
-        found = Cubature(picked[kept], weights[kept], linear_phases, choice)
-        found = replace(found, excess=_excess(cell, bases, found, full, bases.strain[measured]))
-        if found.excess < best.excess or len(best.points) == 0:
-            best = found
-        _log.info("cubature of %d points from %d rows: excess gap %.1e", len(found.points), choice, found.excess)
-        if found.excess <= accept:
+        few = picked[: _candidates(candidates, choice)]
+        weights = _fit(matrix[fitted, :, : len(few)], sums[fitted], volume, cell.weights[few], choice, generator)
+        points, ascending = few[weights > 0].sort()
+        cubature = Cubature(points, weights[weights > 0][ascending], linear_phases, choice)
+        excess = _excess(cell, bases, cubature, full, bases.strain[measured])
+        found.append(replace(cubature, excess=excess))
+        _log.info("cubature of %d points from %d rows: excess gap %.1e", len(points), choice, excess)
+        if excess <= accept:
             break
-    return best
+    return min(found, key=lambda cubature: cubature.excess)
 
 
-def _check_options(bases: ReducedBases, rows: list[int], candidates: int, held_back: float) -> None:
+def _candidates(given: int | None, rows: int) -> int:
+    return max(_LEAST_CANDIDATES, 4 * rows) if given is None else given
+
+
+def _check_options(bases: ReducedBases, rows: list[int], candidates: int | None, held_back: float) -> None:
     if len(bases.strain) == 0:
         raise ValueError("the bases hold no macroscopic strains; pass strain= to ReducedBases.from_snapshots.")
     if not rows or min(rows) < 1:
         raise ValueError(f"rows={rows} must be at least 1.")
-    if candidates < 1:
+    if candidates is not None and candidates < 1:
         raise ValueError(f"candidates={candidates} must be at least 1.")
     if not 0 <= held_back < 1:
         raise ValueError(f"held_back={held_back} must lie in [0, 1).")
@@ -169,22 +179,24 @@ def _conditions(
     strain_modes, stress_modes = bases.strain_modes[covered], bases.stress_modes[covered]
     position = torch.searchsorted(covered, picked)
     columns, sums, sizes, snapshots = [], [], [], []
-    widths: list[int] = []
     for number, (strain, displacement, stress) in enumerate(_perturbed(bases, perturbation, generator)):
         groups = _densities(law, strain, strain_modes @ displacement + strain, stress, (strain_modes, stress_modes))
         if groups is None:
             continue
         snapshots.append(number)
-        widths = [group.shape[1] for group in groups]
-        sizes.append(torch.stack([group.abs().mean() for group in groups]))
-        sums.append(torch.cat([weights @ group for group in groups]))
-        columns.append(torch.cat([group[position] for group in groups], 1).T)
+        densities = torch.cat(groups, 1)
+        sizes.append(densities.abs().mean(0))
+        sums.append(weights @ densities)
+        columns.append(densities[position].T)
     if not columns:
         raise ConvergenceError("no snapshot's stress lies in the range of the law; keep more stress modes.")
-    device = cell.device
-    scale = torch.stack(sizes).mean(0).repeat_interleave(torch.tensor(widths, device=device))
+    # Each condition has its own scale: an error in a gradient counts relative to the curvature of its own mode.
+    scale = torch.stack(sizes).mean(0)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    return torch.stack(columns) / scale[:, None], torch.stack(sums) / scale, torch.tensor(snapshots, device=device)
+    first = bases.n_displacement_modes + bases.n_stress_modes
+    scale[first : first + cell.n_strain] /= _STRESS_EMPHASIS
+    numbers = torch.tensor(snapshots, device=cell.device)
+    return torch.stack(columns) / scale[:, None], torch.stack(sums) / scale, numbers
 
 
 def _perturbed(
