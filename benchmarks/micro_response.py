@@ -54,7 +54,7 @@ def main() -> None:
         times["one sweep"].append(seconds(lambda: model.response(strain), arguments.count))
         times["vmap(jacrev)"].append(seconds(lambda: batched(strain[:2000]), 2000))
         times["one strain a call"].append(seconds(one_by_one, len(few)))
-    error = (batched(strain[:200]) - model.response(strain[:200])[1]).abs().max()
+    error = (batched(strain[:200]) - model.response(strain[:200])[1]).abs().max().detach()
     ours = times["one sweep"][1:]
     for name, values in times.items():
         ratio = statistics.median(b / a for a, b in zip(ours, values[1:], strict=True))
