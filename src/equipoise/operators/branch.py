@@ -13,7 +13,7 @@ from torch import nn
 
 __all__ = ["AnchoredBranch", "MultilayerPerceptron", "PlainBranch"]
 
-_CHUNK = 512
+_CHUNK = 256
 
 
 class MultilayerPerceptron(nn.Module):
