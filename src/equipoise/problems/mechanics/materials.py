@@ -113,10 +113,19 @@ def _deviator(strain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.T
     """Trace, in-Voigt deviator with tensor shear, and squared norm of the three-dimensional deviator."""
     plane = strain.shape[-1] == 3
     normals = 2 if plane else 3
-    trace = strain[..., :normals].sum(-1)
+    trace = _sum_of_components(strain[..., :normals])
     deviator = torch.cat([strain[..., :normals] - trace[..., None] / 3, strain[..., normals:] / 2], -1)
-    square = deviator[..., :normals].square().sum(-1) + 2 * deviator[..., normals:].square().sum(-1)
+    squares = deviator.square()
+    square = _sum_of_components(squares[..., :normals]) + 2 * _sum_of_components(squares[..., normals:])
     return trace, deviator, square + (trace / 3).square() if plane else square
+
+
+def _sum_of_components(tensor: torch.Tensor) -> torch.Tensor:
+    """Sum over the last axis, far faster than `sum(-1)` for the few components of a strain."""
+    total = tensor[..., 0]
+    for component in range(1, tensor.shape[-1]):
+        total = total + tensor[..., component]
+    return total
 
 
 def _projections(strain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -285,7 +294,8 @@ class SaturatingShear(Material):
             derivative = 2 * norm + 4 * shear * slope / secant**3 + mean.square() * slope / 6 / (3 * stiffness**3)
             step = value / torch.where(derivative.abs() > 0, derivative, torch.ones_like(derivative))
             updated = torch.where(norm - step > 0, norm - step, norm / 2)
-            moved = (updated - norm).abs() > 1e-15 * norm
+            # After a step of this relative size the error is its square: round-off.
+            moved = (updated - norm).abs() > 1e-9 * norm
             norm = updated
             if not bool(moved.any()):
                 break
