@@ -209,6 +209,15 @@ def test_youngs_modulus_is_accepted_in_files() -> None:
     ("config", "message"),
     [
         ({"law": "saturating_sheer"}, "did you mean 'saturating_shear'"),
+        ({"law": ["linear_isotropic"]}, "is unknown; use one of"),
+        ({"bulk": 1.0}, "needs a law"),
+        ({"law": "saturating_shear", "bulk": 1.0, "alpha": 1.0}, "did you mean 'alpha"),
+        (
+            {"law": "saturating_shear", "bulk": 1.0, "alpha1": 1.0, "alpha2": 1.0, "norm": "flat"},
+            "norm='flat' is unknown",
+        ),
+        ({"law": "linear_isotropic", "bulk": True, "shear": 1.0}, "must be a number"),
+        ({"law": "linear_isotropic", "bulk": 1.0, "shear": 1.0, "name": 3}, "name=3 must be a text"),
         ({"law": "linear_isotropic", "bulk": 1.0}, "needs shear"),
         ({"law": "linear_isotropic", "bulk": 1.0, "shear": 1.0, "hear": 2.0}, "no value 'hear'"),
         ({"law": "linear_isotropic", "bulk": "stiff", "shear": 1.0}, "must be a number"),

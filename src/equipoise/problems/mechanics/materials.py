@@ -54,7 +54,7 @@ def material_from_config(config: Mapping[str, Any]) -> Material:
     law = config.get("law")
     if law is None:
         raise ValueError(f"a material needs a law; use one of {', '.join(_LAWS)}.")
-    if law not in _LAWS:
+    if not isinstance(law, str) or law not in _LAWS:
         raise ValueError(f"law {law!r} is unknown; use one of {', '.join(_LAWS)}{_nearest(law, _LAWS)}")
     kind, needed, optional = _LAWS[law]
     values = {key: value for key, value in config.items() if key != "law"}

@@ -48,7 +48,7 @@ class SaturatingShear(Material):
         self._need_energy()
         parts = deviator(strain)
         # Branches are written in the square, so that first and second derivatives at zero strain are those of the law.
-        is_positive = parts.square > 0
+        is_positive = parts.square > _vanishing(parts.square)
         norm = torch.where(is_positive, parts.square, torch.ones_like(parts.square)).sqrt()
         saturating = self.alpha1 * self.alpha2 * excess_over_logarithm(norm / self.alpha2)
         initial = self.alpha1 / (2 * self.alpha2) * parts.square
@@ -65,8 +65,8 @@ class SaturatingShear(Material):
         norm = _root(parts.square)
         total = self.alpha2 + norm
         secant = self.alpha1 / total
-        # (g'/n) d d^T vanishes with n: the clamp keeps the quotient finite and the product exactly zero.
-        slope = -secant / (total * norm.clamp(min=torch.finfo(norm.dtype).tiny ** 0.5))
+        # (g'/n) d d^T vanishes with n: the clamp keeps the quotient finite, and with it the product negligible.
+        slope = -secant / (total * norm.clamp(min=_vanishing(norm) ** 0.5))
         return self._stress(parts, secant), self._tangent(parts, secant, slope)
 
     def conjugate(self, stress: torch.Tensor, start: torch.Tensor | None = None) -> Conjugate:
@@ -185,6 +185,11 @@ class SaturatingShear(Material):
 
 def _root(square: torch.Tensor) -> torch.Tensor:
     """Square root whose derivative at zero is zero instead of infinite."""
-    is_positive = square > 0
+    is_positive = square > _vanishing(square)
     root = torch.where(is_positive, square, torch.ones_like(square)).sqrt()
     return torch.where(is_positive, root, torch.zeros_like(root))
+
+
+def _vanishing(square: torch.Tensor) -> float:
+    """Squared norm that counts as zero, far below any strain that matters and far above what loses digits."""
+    return float(torch.finfo(square.dtype).tiny ** 0.5)
