@@ -175,12 +175,16 @@ def test_names_with_and_without_options() -> None:
 
 def test_every_built_in_cell_is_listed_with_a_line() -> None:
     assert set(builtin_cells()) == set(BUILTIN_CELLS)
-    assert {"fibre", "random-fibres", "random-spheres", "laminate", "homogeneous"} <= set(builtin_cells())
+    assert {"fibre", "random-fibres", "gmsh-fibres", "random-spheres", "laminate", "homogeneous"} <= set(
+        builtin_cells()
+    )
     assert all(builtin_cells().values())
 
 
-@pytest.mark.parametrize("name", sorted(set(BUILTIN_CELLS) - {"conforming-fibres"}))
+@pytest.mark.parametrize("name", sorted(BUILTIN_CELLS))
 def test_every_built_in_cell_is_sound_by_default(name: str) -> None:
+    if name == "gmsh-fibres":
+        pytest.importorskip("gmsh")
     check_cell(builtin_cell(name))
 
 

@@ -213,7 +213,7 @@ def _default(element: str | None, dim: int) -> str:
 BUILTIN_CELLS: dict[str, tuple[Callable[..., Mesh], str]] = {
     "fibre": (fibre_cell, "one centred circular fibre, conforming"),
     "random-fibres": (random_fibre_cell, "random periodic fibres on a raster"),
-    "conforming-fibres": (conforming_fibre_cell, "random periodic fibres, conforming, meshed by gmsh"),
+    "gmsh-fibres": (conforming_fibre_cell, "random periodic fibres, conforming, meshed by gmsh"),
     "random-spheres": (random_sphere_cell, "random periodic spheres on a raster, in space"),
     "laminate": (laminate_cell, "layers across one axis"),
     "homogeneous": (homogeneous_cell, "matrix alone"),
