@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from equipoise.problems.mechanics.conjugate import newton_conjugate
@@ -73,6 +73,7 @@ def test_fenchels_inequality_is_an_equality_at_the_stress_of_a_strain(law: Mater
     alpha1=st.floats(1e-1, 1e4),
     alpha2=st.floats(1e-3, 10.0),
 )
+@example(seed=0, size=0.00390625, components=3, bulk=0.1, alpha1=6935.0, alpha2=0.00390625)
 def test_conjugate_of_the_saturating_law_is_exact_for_any_moduli(
     seed: int, size: float, components: int, bulk: float, alpha1: float, alpha2: float
 ) -> None:

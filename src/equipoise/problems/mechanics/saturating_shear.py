@@ -178,7 +178,16 @@ class SaturatingShear(Material):
             is_near = step.abs() <= enough * v
             if bool(is_near.all()):
                 break
-        secant = self.alpha1 * self.bulk * v / (1 - c * v)
+        # Where the shear is far stiffer than the volume, 1 - c v has lost digits; in t the equation has none to lose.
+        t = self.bulk * v / (1 - c * v)
+        for _ in range(2):
+            total = self.bulk + c * t
+            v = t / total
+            loaded = pressure * v
+            root = torch.addcmul(ratio, loaded, v).sqrt()
+            derivative = self.alpha2 + loaded * (self.bulk / total.square()) / root.clamp(min=tiny)
+            t = t + (1 - self.alpha2 * t - root) / derivative
+        secant = self.alpha1 * t
         volume, side = mean / (2 * self.bulk + secant / 3), half / secant
         return torch.stack([volume + side, volume - side, 2 * shear / secant], dim=-1), is_finite & is_near
 
