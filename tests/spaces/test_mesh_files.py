@@ -148,13 +148,16 @@ def test_truncated_file_never_gives_a_wrong_mesh(
     np.testing.assert_array_equal(again.blocks[0].connectivity, mesh.blocks[0].connectivity)
 
 
-def gmsh_41(tmp_path: Path, *, groups: str, save_all: bool = False, order: int = 1, kind: str = "tri") -> Path:
+def gmsh_41(
+    tmp_path: Path, *, groups: str, save_all: bool = False, order: int = 1, kind: str = "tri", binary: bool = False
+) -> Path:
     """A square, or a cube, of two halves meshed by gmsh itself and saved in its current format."""
     gmsh = pytest.importorskip("gmsh")
     gmsh.initialize(interruptible=False)
     try:
         gmsh.option.setNumber("General.Terminal", 0)
         gmsh.option.setNumber("Mesh.SaveAll", int(save_all))
+        gmsh.option.setNumber("Mesh.Binary", int(binary))
         gmsh.option.setNumber("Mesh.MeshSizeMax", 0.5)
         if kind == "tri":
             halves = [gmsh.model.occ.addRectangle(x, 0, 0, 0.5, 1) for x in (0.0, 0.5)]
@@ -209,9 +212,20 @@ def test_gmsh_file_without_groups_has_tag_one(tmp_path: Path) -> None:
     assert not mesh.tag_names
 
 
-def test_gmsh_file_with_groups_on_some_cells_only_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="some of its elements are in a physical group and others in none"):
-        read_mesh(gmsh_41(tmp_path, groups="half", save_all=True))
+@pytest.mark.parametrize("binary", [False, True])
+def test_gmsh_cells_in_no_group_have_tag_zero_beside_others(tmp_path: Path, binary: bool) -> None:
+    mesh = read_mesh(gmsh_41(tmp_path, groups="half sides", save_all=True, binary=binary))
+    (block,) = quadrature(mesh)
+    assert {tag: block.weights[block.tags == tag].sum() for tag in (0, 7)} == pytest.approx({0: 0.5, 7: 0.5})
+    assert mesh.tag_names == {7: "first"}
+    assert {"left", "outside"} <= set(mesh.facet_groups)
+    assert sum(f.weights.sum() for f in facet_quadrature(mesh, "outside")) == pytest.approx(4)
+
+
+def test_gmsh_cells_in_no_group_beside_facets_in_groups_have_tag_one(tmp_path: Path) -> None:
+    mesh = read_mesh(gmsh_41(tmp_path, groups="sides", save_all=True))
+    assert np.unique(mesh.blocks[0].tags).tolist() == [1]
+    assert sum(f.weights.sum() for f in facet_quadrature(mesh, "left")) == pytest.approx(1)
 
 
 def test_gmsh_file_of_facets_alone_says_why_cells_lack(tmp_path: Path) -> None:

@@ -5,6 +5,10 @@ This is the door; `meshio_groups.py`, `abaqus_files.py` and `csv_pair.py` read w
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +21,13 @@ from equipoise.errors import EquipoiseError, FormatError, MeshError
 from equipoise.spaces.abaqus_files import read_abaqus
 from equipoise.spaces.csv_pair import read_csv_pair
 from equipoise.spaces.elements import reference_element
+from equipoise.spaces.gmsh_entities import with_every_entity_in_a_group
 from equipoise.spaces.mesh import Mesh
 from equipoise.spaces.meshio_groups import mesh_of_meshio
 
 __all__ = ["read_mesh", "write_mesh"]
+
+_log = logging.getLogger("equipoise.spaces")
 
 _WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
     ".vtu": ("vtu", {}),
@@ -63,21 +70,46 @@ def _read_meshio(path: Path) -> Any:
     if "gmsh" in formats:
         with path.open("rb") as file:
             formats = ["gmsh" if file.readline().strip() == b"$MeshFormat" else "ansys"]
+    said = io.StringIO()
     try:
-        # The reader of each format, because meshio's own dispatch prints to standard output and leaves the program.
-        reader = getattr(meshio, formats[0], None)
-        return meshio.read(path) if reader is None else reader.read(str(path))
+        # meshio tells of oddities on the standard streams, which belong to the program.
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            return _read_gmsh(path) if formats[0] == "gmsh" else _read_format(path, formats[0])
     except (EquipoiseError, FileNotFoundError, PermissionError):
         raise
     except (Exception, SystemExit) as error:  # parsers fail in as many ways as files are damaged
-        if "gmsh:physical" in str(error):
+        details = " ".join(str(error).split()) or "no details"
+        raise FormatError(f"{path} cannot be read as {formats[0]} mesh ({type(error).__name__}: {details}).") from error
+    finally:
+        if said.getvalue().strip():
+            _log.warning("%s: %s", path, " ".join(said.getvalue().split()))
+
+
+def _read_format(path: Path, name: str) -> Any:
+    """Read by the reader of one format, because meshio's own dispatch prints and leaves the program."""
+    import meshio
+
+    reader = getattr(meshio, name, None)
+    return meshio.read(path) if reader is None else reader.read(str(path))
+
+
+def _read_gmsh(path: Path) -> Any:
+    """Read a gmsh file, also one of version 4.1 with some elements in physical groups and others in none."""
+    try:
+        return _read_format(path, "gmsh")
+    except Exception as error:
+        if "gmsh:physical" not in str(error):
+            raise
+        changed = with_every_entity_in_a_group(path.read_bytes())
+        if changed is None:
             raise FormatError(
-                f"{path}: some of its elements are in a physical group and others in none, which the reader of gmsh's "
-                "version 4.1 does not take; add the missing groups, or save as version 2.2."
+                f"{path}: some of its elements are in a physical group and others in none, which files of gmsh's "
+                "version 4.0 must not have; save as version 4.1 or 2.2."
             ) from error
-        raise FormatError(
-            f"{path} cannot be read as {formats[0]} mesh ({type(error).__name__}: {str(error) or 'no details'})."
-        ) from error
+    with tempfile.TemporaryDirectory(prefix="equipoise-") as folder:
+        copy = Path(folder) / "mesh.msh"
+        copy.write_bytes(changed)
+        return _read_format(copy, "gmsh")
 
 
 def write_mesh(
