@@ -13,6 +13,7 @@ from equipoise.errors import ConvergenceError, FormatError
 from equipoise.operators.branch import MultilayerPerceptron
 from equipoise.training.phases import Phase
 from equipoise.training.trainer import Trainer
+from equipoise.training.training_state import load_training_state, save_training_state
 
 
 class Fit:
@@ -57,6 +58,29 @@ def test_a_training_that_was_stopped_and_resumed_gives_the_same_bits(tmp_path: P
     Trainer(resumed, Fit(), seed=99, checkpoint=state, checkpoint_every=1).fit(PHASES, resume=True)
     for ours, theirs in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("sizes", [(2, 64, 64, 1), (2, 5, 64, 7, 1)])
+def test_resuming_gives_the_same_bits_where_sizes_are_no_multiples_of_a_cache_line(
+    tmp_path: Path, sizes: tuple[int, ...]
+) -> None:
+    # A state that is read to odd addresses takes other paths through matrix products, with other last bits.
+    def fresh() -> MultilayerPerceptron:
+        return MultilayerPerceptron(sizes, generator=torch.Generator().manual_seed(1))
+
+    phases, state, whole, resumed = (Phase("soap", steps=60),), tmp_path / "state", fresh(), fresh()
+    Trainer(whole, Fit()).fit(phases)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(fresh(), Fit(stop_at=26), checkpoint=state, checkpoint_every=25).fit(phases)
+    Trainer(resumed, Fit(), checkpoint=state).fit(phases, resume=True)
+    assert all(torch.equal(*pair) for pair in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_a_state_is_read_to_addresses_as_even_as_those_of_fresh_tensors(tmp_path: Path) -> None:
+    weights = {f"part{size}": torch.rand(size, dtype=torch.float64) for size in range(1, 12)}
+    save_training_state(tmp_path / "state", weights, {}, torch.zeros(3, dtype=torch.uint8), {})
+    read = load_training_state(tmp_path / "state")[0]
+    assert all(tensor.data_ptr() % 64 == 0 for tensor in read.values())
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "soap", "lbfgs"])

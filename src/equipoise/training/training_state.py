@@ -74,7 +74,8 @@ def _flatten(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 def _restore(skeleton: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
     (kind, value), *_ = skeleton.items()
     if kind == "tensor":
-        return tensors[value]
+        # A copy of its own: the place of a tensor in the file decides the last bit of products with it.
+        return tensors[value].clone()
     if kind == "mapping":
         return {int(key) if is_integer else key: _restore(item, tensors) for key, is_integer, item in value}
     if kind in ("list", "tuple"):
