@@ -83,6 +83,14 @@ def test_a_state_is_read_to_addresses_as_even_as_those_of_fresh_tensors(tmp_path
     assert all(tensor.data_ptr() % 64 == 0 for tensor in read.values())
 
 
+def test_resuming_with_another_model_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    Trainer(network(), Fit(), checkpoint=state, checkpoint_every=1).fit([Phase("adam", steps=2)])
+    wider = MultilayerPerceptron((2, 13, 12, 1), generator=torch.Generator().manual_seed(1))
+    with pytest.raises(ValueError, match="another model"):
+        Trainer(wider, Fit(), checkpoint=state).fit([Phase("adam", steps=2)], resume=True)
+
+
 @pytest.mark.parametrize("optimiser", ["adam", "soap", "lbfgs"])
 def test_every_optimiser_lowers_the_loss(optimiser: str) -> None:
     model = network()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def train(
 ) -> None:
     """Train a micro model on the snapshots of a unit cell; no further full-field solution is asked for."""
     from equipoise.cli.cell_options import check_device
+    from equipoise.cli.interrupted_training import check_start
     from equipoise.data.store import read_snapshots
 
     if model not in _MODELS:
@@ -76,13 +78,33 @@ def train(
     options = _Options(modes, energy, form, objective, collocation, steps, box, seed, resume)
     data = read_snapshots(snapshots)
     cell = data.cell.periodic_cell(device=check_device(device))
+    decisive = _decisive(model, options, data, enrich)
+    check_start(output, decisive, resume=resume, overwrite=overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
-    summary = _run(model, data, cell, output, options, enrich=enrich, overwrite=overwrite)
+    summary = _run(model, data, cell, output, options, decisive, enrich=enrich, overwrite=overwrite)
     if as_json:
         print(json.dumps(summary, allow_nan=False))
         return
     for name, value in summary.items():
         print(f"{name:28s} {value}")
+
+
+def _decisive(kind: str, options: _Options, data: Snapshots, enrich: Path | None) -> dict[str, Any]:
+    """All that the weights depend on, as plain values; a resumed training needs the same."""
+    settings: dict[str, Any] = {name: value for name, value in vars(options).items() if name != "resume"}
+    settings.update(model=kind, snapshots=hashlib.sha256(data.stress.numpy().tobytes()).hexdigest())
+    if enrich is not None:
+        file = _enrichment_file(enrich)
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no file {file}: no simulation left full-field solutions there.")
+        settings["enrich"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return settings
+
+
+def _enrichment_file(enrich: Path) -> Path:
+    from equipoise.multiscale.enrichment import ENRICHMENT_NAME
+
+    return enrich / ENRICHMENT_NAME if enrich.is_dir() else enrich
 
 
 def _run(
@@ -91,12 +113,14 @@ def _run(
     cell: PeriodicCell,
     output: Path,
     options: _Options,
+    decisive: dict[str, Any],
     *,
     enrich: Path | None,
     overwrite: bool,
 ) -> dict[str, Any]:
     import time
 
+    from equipoise.cli.interrupted_training import keep_settings, remove_state
     from equipoise.multiscale.runs import save_micro
     from equipoise.problems.mechanics.cubature import empirical_cubature
 
@@ -114,6 +138,8 @@ def _run(
         "snapshots": len(bases.strain),
         "enriched": added,
     }
+    if not options.resume:
+        keep_settings(output, decisive)
     micro, rows, seconds = _model(kind, cell, bases, cubature, _box(data, options, cell), options, output)
     figures: dict[str, Any] = {
         "run": str(output),
@@ -130,7 +156,7 @@ def _run(
     }
     card = f"# Micro model ({kind})\n\n" + "".join(f"- {name}: {value}\n" for name, value in figures.items())
     save_micro(output, micro, cubature=cubature, settings=settings, metrics=rows, card=card, overwrite=overwrite)
-    _state_file(output).unlink(missing_ok=True)
+    remove_state(output)
     return figures
 
 
@@ -138,14 +164,13 @@ def _bases(data: Snapshots, cell: PeriodicCell, options: _Options, enrich: Path 
     """Modes of the snapshots, with the full-field solutions of a simulation's fall-backs added."""
     import torch
 
-    from equipoise.multiscale.enrichment import ENRICHMENT_NAME, read_enrichment
+    from equipoise.multiscale.enrichment import read_enrichment
     from equipoise.problems.mechanics.bases import ReducedBases
 
     fluctuation = cell.restrict(data.fluctuation.to(cell.device))
     stress, strain, added = data.stress.to(cell.device), data.strain.to(cell.device), 0
     if enrich is not None:
-        file = enrich / ENRICHMENT_NAME if enrich.is_dir() else enrich
-        more = read_enrichment(file, cell_fingerprint=cell.fingerprint)
+        more = read_enrichment(_enrichment_file(enrich), cell_fingerprint=cell.fingerprint)
         added = len(more.strain)
         fluctuation, stress = torch.cat([fluctuation, more.fluctuation]), torch.cat([stress, more.stress])
         strain = torch.cat([strain, more.strain])
@@ -181,6 +206,7 @@ def _model(
     options: _Options,
     output: Path,
 ) -> tuple[CertifiedModel, list[dict[str, float]], float]:
+    from equipoise.cli.interrupted_training import state_file
     from equipoise.multiscale.equino import EquiNOModel
     from equipoise.multiscale.reduced_model import ReducedRVE
     from equipoise.training.equino import train_equino
@@ -199,14 +225,10 @@ def _model(
         n_points=2000 if options.form == "paper" else None,
         seed=options.seed,
         progress=_progress if sys.stderr.isatty() else None,
-        checkpoint=_state_file(output),
+        checkpoint=state_file(output),
         resume=options.resume,
     )
     return EquiNOModel(cell, bases, trained.operator, box=box), trained.history.rows, trained.seconds
-
-
-def _state_file(output: Path) -> Path:
-    return output.with_name(f"{output.name}.training")
 
 
 def _progress(phase: int, step: int, steps: int, loss: float) -> None:

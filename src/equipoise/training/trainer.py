@@ -79,7 +79,8 @@ class Trainer:
         """Run the phases in order; with `resume`, go on from the checkpoint to bit-equal weights.
 
         Raises:
-            FileNotFoundError: where there is no checkpoint to resume from. FormatError: for one of other phases.
+            FileNotFoundError: where there is no checkpoint to resume from. ValueError: for one of other phases or of
+                another model. FormatError: for one that is damaged.
         """
         first_phase, first_step, optimiser_state = 0, 0, None
         if resume:
@@ -157,7 +158,10 @@ class Trainer:
         weights, optimiser, generator, progress = load_training_state(self.checkpoint)
         if progress["phases"] != [repr(phase) for phase in phases]:
             raise ValueError(f"{self.checkpoint} was written by other phases; start anew, or use the same settings.")
-        self.model.load_state_dict(weights)
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"{self.checkpoint} was written by another model than the one to resume.") from error
         self.generator.set_state(generator)
         self.history = History(list(progress["rows"]), float(progress["seconds"]))
         return int(progress["phase"]), int(progress["step"]), optimiser
