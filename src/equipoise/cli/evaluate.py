@@ -60,7 +60,7 @@ def _table(figures: dict[str, Any]) -> str:
         f"{figures['n_samples']} unseen strains",
         f"{'':28s} {'mean':>10s} {'95 %':>10s} {'worst':>10s} {'floor':>10s} {'multiple':>9s}",
         _line("homogenised stress, %", stress, 100),
-        _line("after reduced Newton, %", {**refined, "floor": None, "multiple_of_floor": None}, 100),
+        _line("after reduced Newton, %", refined, 100),
         *([_line("relative gap", gap, 1)] if "mean" in gap else []),
     ]
     for name, values in figures["local_stress"].items():
@@ -76,6 +76,4 @@ def _table(figures: dict[str, Any]) -> str:
 
 def _line(name: str, values: dict[str, Any], factor: float) -> str:
     shown = [f"{factor * values[key]:10.3e}" for key in ("mean", "percentile_95", "worst")]
-    floor = "" if values["floor"] is None else f"{factor * values['floor']:10.3e}"
-    multiple = "" if values["multiple_of_floor"] is None else f"{values['multiple_of_floor']:9.3f}"
-    return f"{name:28s} {' '.join(shown)} {floor:>10s} {multiple:>9s}"
+    return f"{name:28s} {' '.join(shown)} {factor * values['floor']:10.3e} {values['multiple_of_floor']:9.3f}"
