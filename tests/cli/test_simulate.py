@@ -281,6 +281,36 @@ def test_a_learned_model_is_certified_falls_back_and_shows_the_full_field_beside
     assert (tmp_path / "out" / "figures" / "gap.png").is_file()
 
 
+def test_full_field_solutions_outlive_an_interruption_but_not_another_simulation(
+    equipoise: Run,
+    problem: Callable[..., Path],
+    tmp_path: Path,
+    trained: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from equipoise.cli import simulate as command
+
+    path = problem(("traction = [0.5, 0.0]", "traction = [10.0, 2.0]"), ("first_step = 0.5", "first_step = 0.25"))
+    words = ("simulate", path, "--micro", tmp_path / "run", "--fall-back-above", "1e-9", "--json", "-o")
+    whole = equipoise(*words, tmp_path / "whole").document
+    show = command._progress
+
+    def interrupted(step: Any) -> None:
+        show(step)
+        if step.number == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_progress", interrupted)
+    assert equipoise(*words, tmp_path / "out").status == 130
+    assert (tmp_path / "out" / "enrichment.safetensors").is_file()
+    monkeypatch.setattr(command, "_progress", show)
+    resumed = equipoise(*words, tmp_path / "out", "--resume").document
+    assert resumed["steps"] == whole["steps"] > 2
+    assert resumed["enrichment"] == whole["enrichment"]
+    assert equipoise("simulate", path, "--micro", tmp_path / "run", "-o", tmp_path / "out").status == 0
+    assert not (tmp_path / "out" / "enrichment.safetensors").exists()
+
+
 def test_leaving_the_trained_box_is_an_error_unless_extrapolation_is_allowed_with_a_warning(
     equipoise: Run, problem: Callable[..., Path], tmp_path: Path, trained: dict[str, Any]
 ) -> None:

@@ -12,7 +12,7 @@ from sample_structures import Linear, at
 
 from equipoise.errors import FormatError
 from equipoise.multiscale.certificate import Certificate
-from equipoise.multiscale.enrichment import read_enrichment, write_enrichment
+from equipoise.multiscale.enrichment import read_enrichment, restore_enrichment, write_enrichment
 from equipoise.multiscale.full_field import FullFieldRVE
 from equipoise.multiscale.load_stepping import Stepping
 from equipoise.multiscale.macroscale import simulate
@@ -79,6 +79,11 @@ def test_falling_back_everywhere_is_the_full_field_simulation(
     assert write_enrichment(path, model) > 0
     kept = read_enrichment(path, cell_fingerprint=bases.cell_fingerprint)
     assert float(cell.force(kept.stress).abs().max()) < 1e-6
+    later = ReducedRVE(cell, bases, certificate=Certificate(cell, bases, fall_back_above=1e-12))
+    assert restore_enrichment(path, later) == len(kept.strain)
+    assert later.certificate is not None
+    assert all(map(torch.equal, later.certificate.enrichment_snapshots(), certificate.enrichment_snapshots()))
+    assert restore_enrichment(tmp_path / "none.safetensors", later) == 0
     with pytest.raises(FormatError, match="another unit cell"):
         read_enrichment(path, cell_fingerprint="other")
 

@@ -59,7 +59,7 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document with the summary.")] = False,
 ) -> None:
     """Simulate a structure of composite material; results, figures and report.html go to a folder."""
-    from equipoise.multiscale.enrichment import ENRICHMENT_NAME, write_enrichment
+    from equipoise.multiscale.enrichment import ENRICHMENT_NAME, restore_enrichment, write_enrichment
     from equipoise.multiscale.macroscale import simulate as run
     from equipoise.multiscale.simulation import LoadStepError, OutsideBoxError
 
@@ -68,6 +68,18 @@ def simulate(
     places = {"workers": workers, "cluster": cluster, "device": check_device(device)}
     model, description = _micro(chosen, micro, policy, places)
     folder = output or Path(chosen.output.folder or f"{_stem(problem)}-results")
+    solutions = folder / ENRICHMENT_NAME
+    if resume:
+        restore_enrichment(solutions, model)
+
+    def on_step(step: LoadStep) -> None:
+        if step.number == 1:
+            # Of an earlier simulation in the same folder.
+            solutions.unlink(missing_ok=True)
+        if step.counts.get("fallbacks"):
+            write_enrichment(solutions, model)
+        _progress(step)
+
     error: LoadStepError | OutsideBoxError | None = None
     try:
         simulation = run(
@@ -77,13 +89,13 @@ def simulate(
             resume=resume,
             extrapolate=extrapolate,
             device=device,
-            on_step=_progress,
+            on_step=on_step,
         )
     except (LoadStepError, OutsideBoxError) as stopped:
         simulation, error = stopped.simulation, stopped
     if chosen.output.report:
         _report(folder, simulation, model, description, compare_full=compare_full or chosen.output.compare_full)
-    kept = write_enrichment(folder / ENRICHMENT_NAME, model)
+    kept = write_enrichment(solutions, model)
     _print(simulation, folder, as_json=as_json, micro=description, kept=kept)
     if error is not None:
         raise error

@@ -15,7 +15,7 @@ from equipoise.errors import FormatError
 from equipoise.multiscale.certified_model import CertifiedModel
 from equipoise.multiscale.micro import MicroModel
 
-__all__ = ["ENRICHMENT_NAME", "Enrichment", "read_enrichment", "write_enrichment"]
+__all__ = ["ENRICHMENT_NAME", "Enrichment", "read_enrichment", "restore_enrichment", "write_enrichment"]
 
 ENRICHMENT_NAME = "enrichment.safetensors"
 _KIND = "equipoise enrichment 1"
@@ -49,6 +49,22 @@ def write_enrichment(path: Path, model: MicroModel) -> int:
     save_file(tensors, temporary, metadata={"kind": _KIND, "cell_fingerprint": model.bases.cell_fingerprint})
     os.replace(temporary, path)
     return len(strain)
+
+
+def restore_enrichment(path: Path, model: MicroModel) -> int:
+    """Give a model's certificate the solutions of an interrupted simulation back, and return how many.
+
+    Nothing happens where there is no file, or no certificate.
+
+    Raises:
+        FormatError: as `read_enrichment`.
+    """
+    if not path.is_file() or not isinstance(model, CertifiedModel) or model.certificate is None:
+        return 0
+    kept = read_enrichment(path, cell_fingerprint=model.bases.cell_fingerprint)
+    for strain, fluctuation in zip(kept.strain, kept.fluctuation, strict=True):
+        model.certificate.enrichment[strain.numpy().tobytes()] = (strain, fluctuation)
+    return len(kept.strain)
 
 
 def read_enrichment(path: Path, *, cell_fingerprint: str | None = None) -> Enrichment:
