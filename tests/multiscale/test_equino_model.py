@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from equipoise.data.run_folder import read_run_folder, write_run_folder
 from equipoise.data.sampling import latin_hypercube, symmetric_box, uniform
 from equipoise.data.snapshot_solver import SnapshotSolver
 from equipoise.data.snapshots import CellRecord, Snapshots
@@ -98,6 +99,23 @@ def test_damage_to_any_file_of_a_run_is_found(model: tuple[EquiNOModel, Cubature
     file.write_bytes(bytes(content))
     with pytest.raises(FormatError):
         load_micro(tmp_path / "run")
+
+
+@pytest.mark.parametrize("change", ["no box", "other width", "other operator"])
+def test_a_whole_run_of_another_version_is_refused_in_words(
+    model: tuple[EquiNOModel, Cubature], tmp_path: Path, change: str
+) -> None:
+    save_micro(tmp_path / "run", model[0], cubature=model[1])
+    config, tensors = read_run_folder(tmp_path / "run")
+    if change == "no box":
+        del config["box"]
+    elif change == "other width":
+        config["operator"]["width"] += 1
+    else:
+        config["operator"]["activation"] = "relu"
+    write_run_folder(tmp_path / "other", config=config, tensors=tensors)
+    with pytest.raises(FormatError, match=r"other was written by another version of Equipoise.*train the run again\.$"):
+        load_micro(tmp_path / "other")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

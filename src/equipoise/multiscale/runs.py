@@ -23,6 +23,7 @@ from equipoise.multiscale.equino import EquiNOModel
 from equipoise.multiscale.reduced_model import ReducedRVE
 from equipoise.operators.equino import EquiNO
 from equipoise.problems.mechanics.bases import ReducedBases
+from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.cubature import Cubature
 from equipoise.spaces.mesh import CellBlock, Mesh
 
@@ -103,15 +104,14 @@ def load_micro(
     missing = [name for name in ("cell", "bases", "cubature") if name not in tensors]
     if missing:
         raise FormatError(f"{path} lacks {missing[0]}.safetensors.")
-    materials = {int(tag): values for tag, values in config["materials"].items()}
-    mesh = _mesh(config, tensors["cell"])
-    cell = CellRecord(mesh, materials, config["material_fingerprint"]).periodic_cell(device=device)
-    if mesh.fingerprint != config["mesh_fingerprint"]:
-        raise FormatError(f"{path} holds a mesh that differs from the one it was trained on.")
-    on_device = {name: {key: value.to(device) for key, value in group.items()} for name, group in tensors.items()}
-    bases = ReducedBases.from_tensors(on_device["bases"])
-    cubature = Cubature.from_tensors(on_device["cubature"])
-    box = None if config["box"] is None else torch.tensor(config["box"], dtype=torch.float64, device=device)
+    try:
+        cell, bases, cubature, box = _parts(config, tensors, path, device)
+        operator = None if kind == "reduced" else _operator(config, tensors)
+    except (KeyError, TypeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise FormatError(
+            f"{path} was written by another version of Equipoise ({reason}): train the run again."
+        ) from error
     certificate = None
     if certify != "none" or refine_above is not None or fall_back_above is not None:
         certificate = Certificate(
@@ -122,11 +122,35 @@ def load_micro(
             refine_above=refine_above,
             fall_back_above=fall_back_above,
         )
-    if kind == "reduced":
+    if operator is None:
         return ReducedRVE(cell, bases, cubature=cubature, certificate=certificate, box=box)
+    return EquiNOModel(cell, bases, operator, certificate=certificate, box=box)
+
+
+def _parts(
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Mapping[str, torch.Tensor]],
+    path: str | Path,
+    device: torch.device | str,
+) -> tuple[PeriodicCell, ReducedBases, Cubature, torch.Tensor | None]:
+    """What every kind of run holds: the cell, its bases, their weighted points and the training box."""
+    materials = {int(tag): values for tag, values in config["materials"].items()}
+    mesh = _mesh(config, tensors["cell"])
+    cell = CellRecord(mesh, materials, config["material_fingerprint"]).periodic_cell(device=device)
+    if mesh.fingerprint != config["mesh_fingerprint"]:
+        raise FormatError(f"{path} holds a mesh that differs from the one it was trained on.")
+    on_device = {name: {key: value.to(device) for key, value in group.items()} for name, group in tensors.items()}
+    box = None if config["box"] is None else torch.tensor(config["box"], dtype=torch.float64, device=device)
+    return cell, ReducedBases.from_tensors(on_device["bases"]), Cubature.from_tensors(on_device["cubature"]), box
+
+
+def _operator(config: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> EquiNO:
     operator = EquiNO(**config["operator"])
-    operator.load_state_dict(tensors["weights"])
-    return EquiNOModel(cell, bases, operator.eval(), certificate=certificate, box=box)
+    try:
+        operator.load_state_dict(tensors["weights"])
+    except RuntimeError as error:
+        raise TypeError("its weights do not fit its networks") from error
+    return operator.eval()
 
 
 def _mesh_tensors(mesh: Mesh) -> dict[str, torch.Tensor]:
