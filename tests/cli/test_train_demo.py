@@ -36,6 +36,39 @@ def test_generate_train_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "equino, reduced" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--modes", 0), "greater than or equal to 1"),
+        (("--modes", 3, "--energy", 0.9), "not both"),
+        (("--energy", 2), "--energy 2.0 must lie in (0, 1]"),
+        (("--form", "papier"), "--form papier is unknown"),
+        (("--objective", "gaps"), "--objective gaps is unknown"),
+        (("-o", "s.h5", "--overwrite"), "is no run folder"),
+        (("-o", ".", "--overwrite"), "is no run folder"),
+        (("--box", "nan"), "not finite"),
+        (("--box", "0.1,0.2"), "give 1 or 3"),
+    ],
+)
+def test_a_training_that_cannot_end_well_does_not_begin(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[object, ...],
+    sentence: str,
+) -> None:
+    from equipoise.cli import train as command
+
+    def unreachable(*arguments: object, **options: object) -> None:
+        raise AssertionError("work has begun")
+
+    monkeypatch.chdir(tmp_path)
+    assert run("generate", "rve", "--mesh", "homogeneous", "-n", 4, "-o", "s.h5") == 0
+    monkeypatch.setattr(command, "_run", unreachable)
+    assert run("train", "equino", "s.h5", *(() if "-o" in words else ("-o", "run")), *words) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_demo_leaves_a_self_contained_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "demo"
     options = ("--snapshots", 24, "--steps", 150, "--elements", 1, "--json")

@@ -42,7 +42,7 @@ def train(
     model: Annotated[str, typer.Argument(help="equino, or reduced: the reduced-order model, without a network.")],
     snapshots: Annotated[Path, typer.Argument(help="File written by `equipoise generate rve`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Run folder to write.")],
-    modes: Annotated[int | None, typer.Option(help="Modes of each field; 16 unless --energy is given.")] = None,
+    modes: Annotated[int | None, typer.Option(min=1, help="Modes of each field; 16 unless --energy is given.")] = None,
     energy: Annotated[float | None, typer.Option(help="Instead: share of the snapshots' norm to hold.")] = None,
     form: Annotated[str, typer.Option(help="anchored, or paper: as published.")] = "anchored",
     objective: Annotated[
@@ -69,24 +69,48 @@ def train(
     from equipoise.cli.interrupted_training import check_start
     from equipoise.data.store import read_snapshots
 
-    if model not in _MODELS:
-        raise ValueError(f"model {model!r} is unknown; use one of {', '.join(_MODELS)}.")
-    if output.exists() and not overwrite:
-        raise ValueError(f"{output} exists; choose another folder, or give --overwrite.")
-    if modes is not None and energy is not None:
-        raise ValueError("give --modes or --energy, not both.")
+    output = output.resolve() if output.name in ("", "..") else output
     options = _Options(modes, energy, form, objective, collocation, steps, box, seed, resume)
+    _check_options(model, options)
+    _check_output(output, overwrite=overwrite)
     data = read_snapshots(snapshots)
     cell = data.cell.periodic_cell(device=check_device(device))
-    decisive = _decisive(model, options, data, enrich)
+    training_box, decisive = _box(data, options, cell), _decisive(model, options, data, enrich)
     check_start(output, decisive, resume=resume, overwrite=overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
-    summary = _run(model, data, cell, output, options, decisive, enrich=enrich, overwrite=overwrite)
+    summary = _run(model, data, cell, output, options, training_box, decisive, enrich=enrich, overwrite=overwrite)
     if as_json:
         print(json.dumps(summary, allow_nan=False))
         return
     for name, value in summary.items():
         print(f"{name:28s} {value}")
+
+
+def _check_options(kind: str, options: _Options) -> None:
+    """Refuse unknown names and contradictions before any file is read."""
+    from equipoise.operators.equino import FORMS
+    from equipoise.training.equino import OBJECTIVES
+
+    if kind not in _MODELS:
+        raise ValueError(f"model {kind!r} is unknown; use one of {', '.join(_MODELS)}.")
+    if options.modes is not None and options.energy is not None:
+        raise ValueError("give --modes or --energy, not both.")
+    if options.energy is not None and not 0 < options.energy <= 1:
+        raise ValueError(f"--energy {options.energy} must lie in (0, 1].")
+    if options.form not in FORMS:
+        raise ValueError(f"--form {options.form} is unknown; use one of {', '.join(FORMS)}.")
+    if options.objective is not None and options.objective not in OBJECTIVES:
+        raise ValueError(f"--objective {options.objective} is unknown; use one of {', '.join(OBJECTIVES)}.")
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    """Refuse, before a long training, what could not be written after it."""
+    if not output.exists():
+        return
+    if not overwrite:
+        raise ValueError(f"{output} exists; choose another folder, or give --overwrite.")
+    if not (output / "manifest.json").exists():
+        raise ValueError(f"{output} is no run folder, so that --overwrite does not replace it; choose another folder.")
 
 
 def _decisive(kind: str, options: _Options, data: Snapshots, enrich: Path | None) -> dict[str, Any]:
@@ -113,6 +137,7 @@ def _run(
     cell: PeriodicCell,
     output: Path,
     options: _Options,
+    training_box: torch.Tensor,
     decisive: dict[str, Any],
     *,
     enrich: Path | None,
@@ -140,7 +165,7 @@ def _run(
     }
     if not options.resume:
         keep_settings(output, decisive)
-    micro, rows, seconds = _model(kind, cell, bases, cubature, _box(data, options, cell), options, output)
+    micro, rows, seconds = _model(kind, cell, bases, cubature, training_box, options, output)
     figures: dict[str, Any] = {
         "run": str(output),
         "displacement_modes": bases.n_displacement_modes,
