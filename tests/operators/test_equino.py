@@ -9,9 +9,9 @@ from equipoise.operators.equino import EquiNO
 from equipoise.operators.vpionet import VPIONet
 
 
-def operator(form: str, n_strain: int = 3) -> EquiNO:
+def operator(form: str, n_strain: int = 3, depth: int = 3) -> EquiNO:
     generator = torch.Generator().manual_seed(0)
-    model = EquiNO(n_strain=n_strain, form=form, n_displacement_modes=5, n_stress_modes=7, width=16, depth=3)
+    model = EquiNO(n_strain=n_strain, form=form, n_displacement_modes=5, n_stress_modes=7, width=16, depth=depth)
     strain = torch.randn(40, n_strain, generator=generator, dtype=torch.float64)
     model.set_input_scale(torch.full((n_strain,), 0.04, dtype=torch.float64))
     model.fit_scales(
@@ -24,10 +24,10 @@ def operator(form: str, n_strain: int = 3) -> EquiNO:
 
 
 @pytest.mark.parametrize("form", ["anchored", "paper"])
-@pytest.mark.parametrize("n_strain", [3, 6])
-def test_response_equals_the_network_and_its_automatic_derivative(form: str, n_strain: int) -> None:
-    model = operator(form, n_strain)
-    strain = 0.04 * torch.randn(600, n_strain, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+@pytest.mark.parametrize(("n_strain", "depth"), [(3, 3), (6, 3), (3, 0), (3, 1)])
+def test_response_equals_the_network_and_its_automatic_derivative(form: str, n_strain: int, depth: int) -> None:
+    model = operator(form, n_strain, depth)
+    strain = 0.04 * torch.randn(2100, n_strain, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     stress, tangent = model.response(strain)
 
     def homogenised(one: torch.Tensor) -> torch.Tensor:
@@ -43,6 +43,16 @@ def test_zero_strain_gives_exact_zeros_in_the_anchored_form() -> None:
     zero = torch.zeros(2, 3, dtype=torch.float64)
     for value in (*model(zero), model.response(zero)[0]):
         assert value.abs().max() == 0
+
+
+def test_anchored_form_has_its_linear_part_as_tangent_at_zero_strain() -> None:
+    model = operator("anchored")
+    exact = model.homogenised_modes @ model.stress_branch.linear
+    torch.testing.assert_close(model.response(torch.zeros(1, 3, dtype=torch.float64))[1][0], exact, rtol=1e-14, atol=0)
+    direction = torch.tensor([[0.6, -0.5, 0.62]], dtype=torch.float64)
+    for size in (1e-4, 1e-6, 1e-8):
+        error = (model.response(size * direction)[0][0] / size - exact @ direction[0]).abs().max()
+        assert error < 1e6 * size
 
 
 def test_gradients_of_the_branches_match_differences() -> None:

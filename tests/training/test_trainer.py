@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from equipoise.errors import ConvergenceError, FormatError
-from equipoise.operators.branch import MultilayerPerceptron
+from equipoise.operators.perceptron import MultilayerPerceptron
 from equipoise.training.phases import Phase
 from equipoise.training.trainer import Trainer
 from equipoise.training.training_state import load_training_state, save_training_state

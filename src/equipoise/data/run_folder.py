@@ -24,7 +24,7 @@ from equipoise.errors import FormatError
 
 __all__ = ["RUN_FORMAT", "environment", "read_run_folder", "write_run_folder"]
 
-RUN_FORMAT = 1
+RUN_FORMAT = 2
 _MANIFEST = "manifest.json"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from equipoise.operators.branch import MultilayerPerceptron
+from equipoise.operators.perceptron import MultilayerPerceptron
 
 __all__ = ["DeepONet"]
 

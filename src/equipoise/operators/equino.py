@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from equipoise.operators.branch import AnchoredBranch, MultilayerPerceptron, PlainBranch
+from equipoise.operators.branch import AnchoredBranch, PlainBranch
+from equipoise.operators.perceptron import MultilayerPerceptron
 
 __all__ = ["EquiNO"]
 
@@ -23,8 +24,8 @@ class EquiNO(nn.Module):
 
     Args:
         n_strain: Voigt components v, 3 or 6. n_displacement_modes, n_stress_modes: modes of each field.
-        width, depth: of the hidden layers of both networks.
-        form: `"anchored"`, exact at zero strain with a scale for each mode, or `"paper"`, as published.
+        width, depth: of the hidden layers of both networks; a width of 48 or, published, 64 by default.
+        form: `"anchored"`, exact at zero strain with a scale for each mode and tanh, or `"paper"`, as published, swish.
         seed: of the initial weights.
 
     The statistics of the coefficients are set by `fit_scales`, or come with the weights of a checkpoint.
@@ -40,12 +41,13 @@ class EquiNO(nn.Module):
         n_strain: int = 3,
         n_displacement_modes: int = 16,
         n_stress_modes: int = 16,
-        width: int = 64,
+        width: int | None = None,
         depth: int = 4,
         form: str = "anchored",
         seed: int = 0,
     ) -> None:
         super().__init__()
+        width = {"paper": 64}.get(form, 48) if width is None else width
         if form not in FORMS:
             raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}.")
         if n_strain not in (3, 6):
@@ -77,20 +79,30 @@ class EquiNO(nn.Module):
         self.stress_branch.input_scale.copy_(half_width)
 
     def fit_scales(
-        self, strain: torch.Tensor, displacement: torch.Tensor, stress: torch.Tensor, homogenised_modes: torch.Tensor
+        self,
+        strain: torch.Tensor,
+        displacement: torch.Tensor,
+        stress: torch.Tensor,
+        homogenised_modes: torch.Tensor,
+        *,
+        slopes: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> None:
-        """Fit what is not learned by descent: linear parts and scales, from known coefficients.
+        """Set what is not learned by descent: linear parts and scales, from known coefficients.
 
         Args:
             strain: `(m, v)`. displacement: `(m, r_u)`. stress: `(m, r_s)`. homogenised_modes: H, `(v, r_s)`, MPa.
+            slopes: derivatives of both at zero strain, `(r_u, v)` and `(r_s, v)`, for the anchored form; by default
+                the least-squares fit of the known coefficients.
         """
         self.homogenised_modes.copy_(homogenised_modes)
-        for branch, known in ((self.displacement_branch, displacement), (self.stress_branch, stress)):
+        fitted = slopes or (None, None)
+        branches = (self.displacement_branch, self.stress_branch)
+        for branch, known, slope in zip(branches, (displacement, stress), fitted, strict=True):
             if isinstance(branch, PlainBranch):
                 branch.scale.fill_(float(known.std()))
                 branch.mean.fill_(float(known.mean()))
                 continue
-            linear = torch.linalg.lstsq(strain, known).solution
+            linear = torch.linalg.lstsq(strain, known).solution if slope is None else slope.T
             branch.linear.copy_(linear.T)
             spread = (known - strain @ linear).std(0)
             # A mode that is linear to round-off keeps a scale that is small but not zero.
@@ -108,7 +120,9 @@ class EquiNO(nn.Module):
 def _branch(
     n_strain: int, modes: int, width: int, depth: int, form: str, generator: torch.Generator
 ) -> AnchoredBranch | PlainBranch:
-    network = MultilayerPerceptron((n_strain, *[width] * depth, modes), generator=generator)
+    activation = "swish" if form == "paper" else "tanh"
+    sizes = (n_strain, *[width] * depth, modes)
+    network = MultilayerPerceptron(sizes, generator=generator, activation=activation)
     ones = torch.ones(n_strain, dtype=torch.float64)
     if form == "paper":
         zero = torch.zeros((), dtype=torch.float64)

@@ -14,8 +14,8 @@ from equipoise.multiscale.baselines import DisplacementNetworkModel, StressNetwo
 from equipoise.multiscale.equino import EquiNOModel
 from equipoise.multiscale.micro import MicroModel
 from equipoise.multiscale.reduced_model import ReducedRVE
-from equipoise.operators.branch import MultilayerPerceptron
 from equipoise.operators.deeponet import DeepONet
+from equipoise.operators.perceptron import MultilayerPerceptron
 from equipoise.operators.vpionet import VPIONet
 from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell

@@ -65,7 +65,7 @@ def train_equino(
     objective: str | None = None,
     steps: int | None = None,
     phases: Sequence[Phase] | None = None,
-    width: int = 64,
+    width: int | None = None,
     depth: int = 4,
     n_points: int | None = None,
     seed: int = 0,
@@ -78,12 +78,12 @@ def train_equino(
     Args:
         cell: the unit cell. bases: its modes; of variant `"paper"` for the published form.
         cubature: weighted points for the labels. box: lowest and highest strains, `(2, v)`.
-        n_collocation: strains in the box, drawn by Sobol's sequence.
+        n_collocation: strains by Sobol's sequence, half of them in the box and half drawn from there towards zero.
         form: `"anchored"` or `"paper"`, see `EquiNO`.
         objective: `"coefficients"` (default), `"gap"`, `"energy-norm"`, or `"stress"` (default of the published form);
             see `training.objectives`.
         steps: of the last phase. phases: instead of those of `equino_phases`.
-        width, depth: of the hidden layers. seed: of weights, strains and batches.
+        width, depth: of the hidden layers, see `EquiNO`. seed: of weights, strains and batches.
         n_points: quadrature points that `"stress"` visits, drawn at random; all of them by default.
         progress: called with (phase, step, steps, loss). checkpoint, resume: see `Trainer`.
 
@@ -98,7 +98,7 @@ def train_equino(
     if box.shape != (2, cell.n_strain):
         raise ValueError(f"box has shape {tuple(box.shape)}; expected (2, {cell.n_strain}).")
     began = time.perf_counter()
-    strain = sobol(n_collocation, box, seed=seed).to(cell.device)
+    strain = _collocation(n_collocation, box, seed).to(cell.device)
     operator = EquiNO(
         n_strain=cell.n_strain,
         n_displacement_modes=bases.n_displacement_modes,
@@ -110,10 +110,17 @@ def train_equino(
     ).to(cell.device)
     chosen, known = _objective(name, cell, bases, cubature, strain, n_points, seed)
     operator.set_input_scale(((box[1] - box[0]) / 2).to(cell.device))
-    operator.fit_scales(*known, bases.homogenised_modes)
+    slopes = ReducedProblem.on_cubature(cell, bases, cubature).slopes_at_zero() if form == "anchored" else None
+    operator.fit_scales(*known, bases.homogenised_modes, slopes=slopes)
     trainer = Trainer(operator, chosen, seed=seed, checkpoint=checkpoint, on_step=progress)
     history = trainer.fit(equino_phases(form, steps=steps) if phases is None else phases, resume=resume)
     return TrainedEquiNO(operator.eval(), history, time.perf_counter() - began)
+
+
+def _collocation(count: int, box: torch.Tensor, seed: int) -> torch.Tensor:
+    """Strains of the box, half of them shrunk: a structure holds many points at small strain, a box hardly any."""
+    drawn = sobol(count, torch.cat([box, box.new_tensor([[0.0], [2.0]])], -1), seed=seed)
+    return drawn[:, :-1] * drawn[:, -1:].clamp(max=1)
 
 
 def _objective(

@@ -189,6 +189,10 @@ class ReducedProblem:
         displacement = self.solve_primal(strain)
         return displacement, self.solve_dual(strain, self.project_stress(strain, displacement))
 
+    def slopes_at_zero(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Derivatives of both optima by the strain at zero strain, `(r_u, v)` and `(r_s, v)`."""
+        return self._displacement_slope, self._stress_slope
+
     def project_stress(self, strain: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
         """Coefficients `(n, r_s)` of the law's stress at `Ebar + G a`, in the norm of the undeformed compliance."""
 
@@ -289,6 +293,7 @@ class ReducedProblem:
         hessian = self._linear_strain + self._strain_forms.sum(tangent[None])[0]
         self._displacement_slope = -_solve_definite(hessian[v:, v:], hessian[v:, :v]).reshape(r_u, v)
         gramian = self._linear_stress + self._stress_forms.sum(compliance[None])[0]
+        self._stress_slope = _solve_definite(gramian, self._coupling.T)
         weighted = (self.shares[:, None, None] * compliance) @ self._stress_operator.view(-1, v, self.n_stress_modes)
         self._projection = _solve_definite(gramian, weighted.flatten(0, 1).T).T.contiguous()
         self._linear_projection = _solve_definite(gramian, self._linear_work.T).T.contiguous()
