@@ -13,7 +13,7 @@ import torch
 
 from equipoise.errors import FormatError
 from equipoise.problems.mechanics.cell import PeriodicCell
-from equipoise.problems.mechanics.materials import material_from_config
+from equipoise.problems.mechanics.materials import Material, material_from_config
 from equipoise.spaces.mesh import Mesh
 
 __all__ = ["CellRecord", "Fingerprinted", "Snapshots", "check_same_cell", "check_same_mesh"]
@@ -49,18 +49,28 @@ class CellRecord:
         configs = {tag: material.config() for tag, material in sorted(cell.materials.items())}
         return cls(mesh=cell.mesh, materials=configs, material_fingerprint=cell.material_fingerprint)
 
-    def periodic_cell(self, *, device: torch.device | str = "cpu") -> PeriodicCell:
+    def periodic_cell(
+        self, *, device: torch.device | str = "cpu", materials: Mapping[int, Material] | None = None
+    ) -> PeriodicCell:
         """Build the cell again.
 
+        Args:
+            device: where it works. materials: of each tag, in place of those recorded; for laws of a user's own.
+
         Raises:
-            ValueError: for a material law that is not one of the library's own; build the cell from its mesh then.
+            ValueError: for a recorded law that is not one of the library's own, where no materials are given.
             FormatError: where the materials built differ from those recorded.
         """
-        materials = {tag: material_from_config(dict(config)) for tag, config in self.materials.items()}
+        if materials is None:
+            try:
+                materials = {tag: material_from_config(dict(config)) for tag, config in self.materials.items()}
+            except ValueError as error:
+                reason = str(error).rstrip(".")
+                raise ValueError(f"{reason}; in Python, give your own as materials={{tag: material}}.") from error
         cell = PeriodicCell(self.mesh, materials, device=device)
         if cell.material_fingerprint != self.material_fingerprint:
             raise FormatError(
-                f"the recorded materials build a cell of materials {cell.material_fingerprint[:12]} where "
+                f"the materials build a cell of materials {cell.material_fingerprint[:12]} where "
                 f"{self.material_fingerprint[:12]} was recorded."
             )
         return cell

@@ -25,6 +25,7 @@ from equipoise.operators.equino import EquiNO
 from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.cubature import Cubature
+from equipoise.problems.mechanics.materials import Material
 from equipoise.spaces.mesh import CellBlock, Mesh
 
 __all__ = ["load_micro", "save_micro"]
@@ -87,14 +88,17 @@ def load_micro(
     certify: Policy = "none",
     refine_above: float | None = None,
     fall_back_above: float | None = None,
+    materials: Mapping[int, Material] | None = None,
 ) -> CertifiedModel:
     """Read a micro model from its run folder.
 
     Args:
         path: the folder. device: where it will answer.
         certify, refine_above, fall_back_above: see `Certificate`; without a policy there is no certificate.
+        materials: of each tag, those that the run was trained with; needed where one is a law of the user's own.
 
     Raises:
+        ValueError: for a law of the user's own where no materials are given.
         FileNotFoundError, FormatError: for a folder that is missing, damaged, foreign or of another version.
     """
     config, tensors = read_run_folder(path)
@@ -105,7 +109,7 @@ def load_micro(
     if missing:
         raise FormatError(f"{path} lacks {missing[0]}.safetensors.")
     try:
-        cell, bases, cubature, box = _parts(config, tensors, path, device)
+        cell, bases, cubature, box = _parts(config, tensors, path, device, materials)
         operator = None if kind == "reduced" else _operator(config, tensors)
     except (KeyError, TypeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -132,11 +136,13 @@ def _parts(
     tensors: Mapping[str, Mapping[str, torch.Tensor]],
     path: str | Path,
     device: torch.device | str,
+    materials: Mapping[int, Material] | None,
 ) -> tuple[PeriodicCell, ReducedBases, Cubature, torch.Tensor | None]:
     """What every kind of run holds: the cell, its bases, their weighted points and the training box."""
-    materials = {int(tag): values for tag, values in config["materials"].items()}
+    recorded = {int(tag): values for tag, values in config["materials"].items()}
     mesh = _mesh(config, tensors["cell"])
-    cell = CellRecord(mesh, materials, config["material_fingerprint"]).periodic_cell(device=device)
+    record = CellRecord(mesh, recorded, config["material_fingerprint"])
+    cell = record.periodic_cell(device=device, materials=materials)
     if mesh.fingerprint != config["mesh_fingerprint"]:
         raise FormatError(f"{path} holds a mesh that differs from the one it was trained on.")
     on_device = {name: {key: value.to(device) for key, value in group.items()} for name, group in tensors.items()}

@@ -74,7 +74,10 @@ class Material(ABC):
         Raises:
             TypeError: for a user's own law that does not define it, so that it cannot be stored in a run.
         """
-        raise TypeError(f"{type(self).__name__} defines no config(), so it cannot be stored in a file.")
+        raise TypeError(
+            f"{type(self).__name__} defines no config(), so what is made with it cannot be stored or told apart; "
+            "return the name and the values of the law there."
+        )
 
     @property
     def fingerprint(self) -> str:
