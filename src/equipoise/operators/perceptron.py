@@ -60,75 +60,90 @@ class MultilayerPerceptron(nn.Module):
 
 @torch.no_grad()
 def forward_sweep(
-    network: MultilayerPerceptron, inputs: torch.Tensor, projection: torch.Tensor
+    network: MultilayerPerceptron,
+    inputs: torch.Tensor,
+    projection: torch.Tensor,
+    *,
+    slope_dtype: torch.dtype | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`network(inputs) @ projection` and its derivatives by the inputs, without autograd.
 
-    The derivatives share each layer's matrix product with the value, and a few outputs cost no more than one.
+    The derivatives are carried from layer to layer beside the value, and a few outputs cost no more than one.
 
     Args:
         inputs: `(n, v)`. projection: `(outputs, p)`.
+        slope_dtype: in which derivatives are computed; that of the inputs by default.
 
     Returns:
-        `(n, p)` and `(v, n, p)`; the second is the derivative by input 0, 1, ...
+        `(n, p)` and `(v, n, p)`; the second is the derivative by input 0, 1, ... in `slope_dtype`.
     """
     count, columns = inputs.shape
+    slope_dtype = inputs.dtype if slope_dtype is None else slope_dtype
     weights = [*network.weights[:-1], network.weights[-1] @ projection]
     biases = [*network.biases[:-1], network.biases[-1] @ projection]
     if len(weights) == 1:
-        return torch.addmm(biases[0], inputs, weights[0]), weights[0][:, None].expand(-1, count, -1)
+        slopes = weights[0].to(slope_dtype)[:, None].expand(-1, count, -1)
+        return torch.addmm(biases[0], inputs, weights[0]), slopes
     if network.activation == "tanh":
         weights, biases = _as_logistic(weights, biases)
+    sweep = _Sweep(network, weights, biases, slope_dtype, min(_ROWS, max(count, 1)))
     value = inputs.new_empty(count, projection.shape[1])
-    slopes = inputs.new_empty(columns, count, projection.shape[1])
-    width, rows = max(network.sizes[1:-1]), min(_ROWS, max(count, 1))
-    memory = inputs.new_empty(3, (1 + columns) * rows * width)
-    for first in range(0, count, rows):
-        part = slice(first, first + rows)
-        _sweep(network, inputs[part], weights, biases, memory, value[part], slopes[:, part])
+    slopes = inputs.new_empty(columns, count, projection.shape[1], dtype=slope_dtype)
+    for first in range(0, count, _ROWS):
+        part = slice(first, first + _ROWS)
+        sweep(inputs[part], value[part], slopes[:, part])
     return value, slopes
 
 
-def _sweep(
-    network: MultilayerPerceptron,
-    inputs: torch.Tensor,
-    weights: list[torch.Tensor],
-    biases: list[torch.Tensor],
-    memory: torch.Tensor,
-    value: torch.Tensor,
-    slopes: torch.Tensor,
-) -> None:
-    count, streams = len(inputs), 1 + inputs.shape[1]
+class _Sweep:
+    """One network's layers applied to blocks of rows, in memory that is used again for each block."""
 
-    def held(place: int, streams: int, width: int) -> torch.Tensor:
-        return memory[place, : streams * count * width].view(streams, count, width)
+    def __init__(
+        self,
+        network: MultilayerPerceptron,
+        weights: list[torch.Tensor],
+        biases: list[torch.Tensor],
+        slope_dtype: torch.dtype,
+        rows: int,
+    ) -> None:
+        self.activation, self.weights, self.biases = network.activation, weights, biases
+        self.slope_weights = [weight.to(slope_dtype) for weight in weights]
+        size = rows * max(network.sizes[1:-1])
+        self.values = weights[0].new_empty(2, size)
+        self.factors = weights[0].new_empty(2, size, dtype=slope_dtype)
+        self.slopes = weights[0].new_empty(2, network.sizes[0] * size, dtype=slope_dtype)
 
-    width = weights[0].shape[1]
-    hidden, slope = held(0, streams, width), held(2, 1, width)[0]
-    torch.addmm(biases[0], inputs, weights[0], out=hidden[0])
-    _activate(network.activation, hidden[0], slope)
-    torch.mul(weights[0][:, None], slope, out=hidden[1:])
-    for layer, (weight, bias) in enumerate(zip(weights[1:-1], biases[1:-1], strict=True), start=1):
-        width = weight.shape[1]
-        previous, hidden, slope = hidden, held(layer % 2, streams, width), held(2, 1, width)[0]
-        torch.mm(previous.view(-1, weight.shape[0]), weight, out=hidden.view(-1, width))
-        hidden[0] += bias
-        _activate(network.activation, hidden[0], slope)
-        hidden[1:] *= slope
-    product = torch.mm(hidden.view(-1, weights[-1].shape[0]), weights[-1]).view(streams, count, -1)
-    torch.add(product[0], biases[-1], out=value)
-    slopes.copy_(product[1:])
+    def __call__(self, inputs: torch.Tensor, value: torch.Tensor, slopes: torch.Tensor) -> None:
+        hidden = inputs
+        carried = self.slope_weights[0][:, None]
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
+            shape = (len(inputs), weight.shape[1])
+            following = self.values[layer % 2, : shape[0] * shape[1]].view(shape)
+            hidden = torch.addmm(bias, hidden, weight, out=following)
+            factor = self._activate(hidden)
+            size = slopes.shape[0] * shape[0] * shape[1]
+            rows = self.slopes[layer % 2, :size].view(slopes.shape[0], *shape)
+            if layer == 0:
+                torch.mul(carried, factor, out=rows)
+            else:
+                torch.mm(carried.view(-1, weight.shape[0]), self.slope_weights[layer], out=rows.view(-1, shape[1]))
+                rows *= factor
+            carried = rows
+        torch.addmm(self.biases[last], hidden, self.weights[last], out=value)
+        slopes.copy_((carried.view(-1, carried.shape[2]) @ self.slope_weights[last]).view(slopes.shape))
 
-
-def _activate(activation: str, value: torch.Tensor, slope: torch.Tensor) -> None:
-    """Apply the activation in place and write its derivative; for `"tanh"` the logistic function of `_as_logistic`."""
-    if activation == "tanh":
-        value.sigmoid_()
-        torch.addcmul(value, value, value, value=-1, out=slope)
-        return
-    gate = torch.sigmoid(value)
-    value *= gate
-    torch.addcmul(gate, value, 1 - gate, out=slope)
+    def _activate(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Apply the activation in place; its derivative. For `"tanh"` it is the logistic function of `_as_logistic`."""
+        copy, factor = (held[: hidden.numel()].view(hidden.shape) for held in self.factors)
+        if self.activation == "tanh":
+            logistic = hidden.sigmoid_()
+            if factor.dtype != hidden.dtype:
+                logistic = copy.copy_(hidden)
+            return torch.addcmul(logistic, logistic, logistic, value=-1, out=factor)
+        gate = torch.sigmoid(hidden)
+        hidden *= gate
+        return factor.copy_(torch.addcmul(gate, hidden, 1 - gate))
 
 
 def _as_logistic(
