@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from equipoise.papers.reproduction import Table
 
 __all__ = ["reproduce"]
 
@@ -60,7 +64,7 @@ def reproduce(
     }
     if record:
         _record(slug, document)
-    print(json.dumps(document, allow_nan=False) if as_json else _text(document))
+    print(json.dumps(document, allow_nan=False) if as_json else _text(document, outcome.tables))
     if not outcome.held:
         raise typer.Exit(1)
 
@@ -95,17 +99,30 @@ def _list(as_json: bool) -> None:
     print("planned: " + ", ".join(row["slug"] for row in rows if not row["built"]))
 
 
-def _text(document: dict[str, Any]) -> str:
+def _text(document: dict[str, Any], tables: Sequence[Table]) -> str:
     lines = [
         f"{document['slug']} at scale {document['scale']}: {'held' if document['held'] else 'DID NOT HOLD'}",
         f"claim: {document['claim']}",
         f"criterion: {document['criterion']}",
     ]
-    for title in ("figures", "baseline", "paper"):
+    for table in tables:
+        lines += ["", table.title, *_aligned([table.header, *table.rows])]
+    for title in () if tables else ("figures", "baseline", "paper"):
         lines.append(f"{title}:")
         lines += _rows(document[title], 1)
+    if tables:
+        lines.append("\n--json prints every figure.")
     lines.append(f"{document['seconds']:.1f} s")
     return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([f"{first:<{widths[0]}}", *cells]))
+    return lines
 
 
 def _rows(values: Any, depth: int) -> list[str]:

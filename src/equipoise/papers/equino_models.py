@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from equipoise.data.sampling import uniform
 from equipoise.data.snapshots import Snapshots
 from equipoise.multiscale.baselines import DisplacementNetworkModel, StressNetworkModel
 from equipoise.multiscale.equino import EquiNOModel
 from equipoise.multiscale.micro import MicroModel
 from equipoise.multiscale.reduced_model import ReducedRVE
-from equipoise.operators.deeponet import DeepONet
 from equipoise.operators.perceptron import MultilayerPerceptron
-from equipoise.operators.vpionet import VPIONet
 from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.cubature import Cubature
 from equipoise.training.equino import train_equino
-from equipoise.training.field_objectives import EnergyObjective, RegressionObjective
+from equipoise.training.field_networks import train_pinn, train_stress_deeponet, train_vpionet
+from equipoise.training.field_objectives import RegressionObjective
 from equipoise.training.phases import Phase
 from equipoise.training.trainer import Trainer
 
@@ -34,7 +34,8 @@ class Bench:
 
     Attributes:
         cell, snapshots, bases, cubature, box: of the cell. steps: of our form; the baselines get `baseline_steps`.
-        collocation: strains. with_fields: whether the networks over space are trained too. seed: of everything random.
+        collocation: strains. published_form, with_fields: whether that form, and the networks over space, are
+        trained too. seed: of everything random.
     """
 
     cell: PeriodicCell
@@ -45,29 +46,32 @@ class Bench:
     steps: int
     baseline_steps: int
     collocation: int
+    published_form: bool
     with_fields: bool
     seed: int
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model, what it learned from, and the wall seconds of its training."""
+    """A model, what it learned from, the wall seconds of its training, and on how many strains it can be tested."""
 
     model: MicroModel
     learned_from: str
     seconds: float
+    n_tests: int | None = None
 
 
 def train_models(bench: Bench) -> dict[str, Trained]:
     """Our form, the published form, the reduced-order model, and the learned baselines, by name."""
     makers: dict[str, Callable[[Bench], Trained]] = {
         "equino": _equino,
-        "equino_paper_form": _paper_form,
         "reduced_order_model": _reduced,
         "pod_deeponet": _pod_deeponet,
     }
+    if bench.published_form:
+        makers["equino_paper_form"] = _paper_form
     if bench.with_fields:
-        makers.update(vpionet=_vpionet, vpionet_secant=_vpionet_secant, deeponet=_deeponet)
+        makers.update(vpionet=_vpionet, vpionet_secant=_vpionet_secant, pinn=_pinn, deeponet=_deeponet)
     return {name: make(bench) for name, make in makers.items()}
 
 
@@ -102,7 +106,7 @@ def _paper_form(bench: Bench) -> Trained:
         box=bench.box,
         n_collocation=100,
         form="paper",
-        steps=bench.baseline_steps,
+        steps=4 * bench.baseline_steps,
         n_points=2000,
         seed=bench.seed,
     )
@@ -114,10 +118,10 @@ def _reduced(bench: Bench) -> Trained:
     return Trained(model, "physics, no network", 0.0)
 
 
-def _fit(model: nn.Module, objective: RegressionObjective | EnergyObjective, bench: Bench) -> float:
+def _fit(model: nn.Module, objective: RegressionObjective, bench: Bench) -> float:
     began = time.perf_counter()
-    adam = Phase("adam", steps=2 * bench.baseline_steps, learning_rate=2e-3)
-    Trainer(model, objective, seed=bench.seed).fit([adam, Phase("lbfgs", steps=bench.baseline_steps)])
+    adam = Phase("adam", steps=10 * bench.baseline_steps, learning_rate=2e-3)
+    Trainer(model, objective, seed=bench.seed).fit([adam, Phase("lbfgs", steps=5 * bench.baseline_steps)])
     return time.perf_counter() - began
 
 
@@ -140,28 +144,17 @@ def _pod_deeponet(bench: Bench) -> Trained:
 
 def _deeponet(bench: Bench) -> Trained:
     """Branch and trunk networks fitted to the snapshots' stress at the quadrature points."""
-    cell, held = bench.cell, bench.snapshots
-    marks = (2.0 * (cell.point_tags == 2) - 1.0)[:, None]
-    points = torch.cat([cell.positions, marks], -1)
-    extent = torch.as_tensor(cell.mesh.bounds[1] - cell.mesh.bounds[0])
-    network = DeepONet(
-        n_inputs=cell.n_strain,
-        dim=cell.dim + 1,
-        n_outputs=cell.n_strain,
-        periods=tuple(float(x) for x in extent),
+    began = time.perf_counter()
+    fitted = train_stress_deeponet(
+        bench.cell,
+        bench.snapshots.strain,
+        bench.snapshots.stress,
+        box=bench.box,
+        steps=bench.baseline_steps,
         seed=bench.seed,
     )
-    generator = torch.Generator().manual_seed(bench.seed)
-    seen = torch.randperm(cell.n_points, generator=generator)[:1000]
-    scale = held.stress.flatten(0, 1).std(0)
-    half = (bench.box[1] - bench.box[0]) / 2
-
-    def answer(model: nn.Module, strain: torch.Tensor) -> torch.Tensor:
-        return model(strain / half, points[seen]) * scale
-
-    objective = RegressionObjective(held.strain, held.stress[:, seen], answer, scale=scale)
-    seconds = _fit(network, objective, bench)
-    model = StressNetworkModel(cell, lambda strain: network(strain / half, points) * scale, box=bench.box)
+    seconds = time.perf_counter() - began
+    model = StressNetworkModel(bench.cell, lambda strain: fitted.network(strain, fitted.points), box=bench.box)
     return Trained(model, "stress data", seconds)
 
 
@@ -174,27 +167,35 @@ def _vpionet_secant(bench: Bench) -> Trained:
 
 
 def _energy_trained(bench: Bench, energy: str) -> Trained:
-    cell = bench.cell
-    points = torch.cat([cell.points, _node_marks(cell)[:, None]], -1)
-    network = VPIONet(seed=bench.seed)
-
-    def fluctuation(model: nn.Module, strain: torch.Tensor) -> torch.Tensor:
-        return model(strain, points)
-
-    from equipoise.data.sampling import sobol
-
-    strain = sobol(32, bench.box, seed=bench.seed)
-    objective = EnergyObjective(cell, strain, fluctuation, energy=energy)
-    seconds = _fit(network, objective, bench)
-    model = DisplacementNetworkModel(cell, lambda strain: fluctuation(network, strain), box=bench.box)
+    began = time.perf_counter()
+    phases = field_phases(bench.baseline_steps)
+    fitted = train_vpionet(bench.cell, box=bench.box, energy=energy, phases=phases, seed=bench.seed)
+    seconds = time.perf_counter() - began
+    model = DisplacementNetworkModel(bench.cell, lambda strain: fitted.network(strain, fitted.points), box=bench.box)
     return Trained(model, "energy", seconds)
 
 
-def _node_marks(cell: PeriodicCell) -> torch.Tensor:
-    """-1 at nodes of the matrix, 1 of the fibre, 0 where both meet, `(nodes,)`."""
-    touched = torch.zeros(cell.mesh.n_nodes, 2, dtype=torch.bool)
-    for block in cell.mesh.blocks:
-        for column, is_fibre in ((0, False), (1, True)):
-            cells = block.connectivity[(block.tags == 2) == is_fibre]
-            touched[torch.as_tensor(cells.ravel()), column] = True
-    return touched[:, 1].double() - touched[:, 0].double()
+def _pinn(bench: Bench) -> Trained:
+    """One network for each strain asked, trained when it is asked; seconds are those of one."""
+    phases = field_phases(bench.baseline_steps)
+    known: dict[tuple[float, ...], torch.Tensor] = {}
+
+    def fluctuation(strain: torch.Tensor) -> torch.Tensor:
+        for row in strain.detach():
+            if tuple(row.tolist()) not in known:
+                fitted = train_pinn(bench.cell, row, phases=phases, seed=bench.seed)
+                with torch.no_grad():
+                    known[tuple(row.tolist())] = fitted.network(row[None], fitted.points)
+        return torch.cat([known[tuple(row.tolist())] for row in strain])
+
+    began = time.perf_counter()
+    fluctuation(uniform(1, bench.box, seed=bench.seed + 1))
+    seconds = time.perf_counter() - began
+
+    model = DisplacementNetworkModel(bench.cell, fluctuation, box=bench.box)
+    return Trained(model, "energy, one training per strain", seconds, n_tests=2)
+
+
+def field_phases(steps: int) -> list[Phase]:
+    """A short descent by Adam, and L-BFGS, which does most of the work on energies."""
+    return [Phase("adam", steps=steps // 3, learning_rate=2e-3), Phase("lbfgs", steps=steps)]

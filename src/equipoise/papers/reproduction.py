@@ -5,12 +5,12 @@ The experiments themselves stand in one module per method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SCALES", "Outcome", "Reproduction", "Settings"]
+__all__ = ["SCALES", "Outcome", "Reproduction", "Settings", "Table"]
 
 SCALES = ("smoke", "cpu", "gpu")
 
@@ -32,16 +32,27 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Figures side by side, for a person; every row is as long as the header."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a run measured, in plain JSON values.
 
     Attributes:
         figures: of the method. baseline: of what it is compared with. held: whether the criterion held.
+        tables: the chief figures beside those of the paper, for a person.
     """
 
     figures: Mapping[str, Any]
     baseline: Mapping[str, Any]
     held: bool
+    tables: Sequence[Table] = ()
 
 
 @dataclass(frozen=True)
