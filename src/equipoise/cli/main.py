@@ -76,8 +76,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(stop.exit_code)
     except (click.exceptions.Abort, typer.Abort):
         sys.exit(130)
-    except (click.ClickException, _TyperUsageError) as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(2)
+    except (click.ClickException, _TyperUsageError) as error:
+        print(f"error: {' '.join(error.format_message().split())}", file=sys.stderr)
         sys.exit(2)
     except (EquipoiseError, ValueError, TypeError, OSError, ImportError) as error:
         if any(word in ("-vv", "--verbose") for word in words):

@@ -76,7 +76,7 @@ def _bracket() -> Structure:
         bracket(elements=2),
         [
             Support(Region(group="wall"), {"x": 0.0, "y": 0.0, "z": 0.0}, name="wall"),
-            Support(Region(group="end"), {"x": 4.2, "z": 4.2}, name="end"),
+            Support(Region(group="end"), {"x": 2.5, "z": 2.5}, name="end"),
         ],
         stepping=Stepping(first_step=0.25),
         monitored={"end": (40.0, 40.0, 10.0), "root": (1.0, 9.0, 5.0)},

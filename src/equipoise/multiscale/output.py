@@ -39,6 +39,8 @@ class OutputFolder:
     """
 
     def __init__(self, path: Path, system: Discretization) -> None:
+        if path.is_file():
+            raise ValueError(f"{path} is a file; results need a folder.")
         self.path, self._system = path, system
         (path / "steps").mkdir(parents=True, exist_ok=True)
 

@@ -102,7 +102,7 @@ class EquiNO(nn.Module):
                 branch.scale.fill_(float(known.std()))
                 branch.mean.fill_(float(known.mean()))
                 continue
-            linear = torch.linalg.lstsq(strain, known).solution if slope is None else slope.T
+            linear = torch.linalg.pinv(strain) @ known if slope is None else slope.T
             branch.linear.copy_(linear.T)
             spread = (known - strain @ linear).std(0)
             # A mode that is linear to round-off keeps a scale that is small but not zero.

@@ -78,7 +78,7 @@ def _read_meshio(path: Path) -> Any:
     except (EquipoiseError, FileNotFoundError, PermissionError):
         raise
     except (Exception, SystemExit) as error:  # parsers fail in as many ways as files are damaged
-        details = " ".join(str(error).split()) or "no details"
+        details = " ".join(str(error).split()) or "damaged, or of another format"
         raise FormatError(f"{path} cannot be read as {formats[0]} mesh ({type(error).__name__}: {details}).") from error
     finally:
         if said.getvalue().strip():
