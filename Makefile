@@ -32,8 +32,19 @@ check: $(READY)
 docs: $(READY)
 	$(BIN)/mkdocs serve
 
+# MESH takes a mesh file, a folder with the CSV pair, or a built-in name.
+MESH ?= fibre:n=14,fraction=0.4
+BENCH := .venv/bench
+
 bench: $(READY)
 	$(BIN)/python benchmarks/micro_response.py
+	$(BIN)/python benchmarks/full_field.py --mesh "$(MESH)"
+	$(BIN)/python benchmarks/full_field.py --mesh "$(MESH)" --linear-solver superlu
+	rm -rf $(BENCH) && mkdir -p $(BENCH)
+	$(BIN)/equipoise generate rve --mesh "$(MESH)" -n 100 -o $(BENCH)/rve.h5
+	$(BIN)/equipoise train equino $(BENCH)/rve.h5 -o $(BENCH)/run
+	$(BIN)/python benchmarks/certificate_cost.py $(BENCH)/run
+	$(BIN)/python benchmarks/two_scale.py $(BENCH)/run --scaling $(BENCH)/two-scale-cost.png
 
 clean:
 	rm -rf .venv demo site

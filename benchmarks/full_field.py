@@ -4,7 +4,7 @@ Both reach the same residual tolerance with the same number of threads and are c
 cold solve starts from the mesh: numbering, pattern and analysis count. A family starts from the zero strain; as the
 plain approach takes minutes for it, its time per solve is measured on a sample of the same strains.
 
-    python benchmarks/full_field.py --mesh PATH [--repeats 5] [--family 100] [--linear-solver auto|pardiso|superlu]
+    python benchmarks/full_field.py [--mesh PATH_OR_NAME] [--repeats 5] [--family 100] [--linear-solver auto|pardiso|superlu]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from equipoise.data.sampling import uniform
 from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.cell_solver import CellSolution, CellSolver
 from equipoise.problems.mechanics.materials import paper_materials
+from equipoise.spaces.cells import builtin_cell
 from equipoise.spaces.mesh import Mesh
 from equipoise.spaces.mesh_files import read_mesh
 
@@ -56,12 +58,13 @@ def report(name: str, ours: list[float], theirs: list[float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mesh", required=True)
+    parser.add_argument("--mesh", default="fibre:n=14,fraction=0.4")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--family", type=int, default=100)
     parser.add_argument("--linear-solver", default="auto")
     arguments = parser.parse_args()
-    mesh = read_mesh(arguments.mesh)
+    source = arguments.mesh
+    mesh = read_mesh(source) if Path(source).exists() else builtin_cell(source)
     backend = arguments.linear_solver
     box = 0.04 * torch.tensor([[-1.0] * 3, [1.0] * 3], dtype=torch.float64)
     strains = uniform(arguments.family, box, seed=0)

@@ -98,6 +98,7 @@ def test_bad_requests_are_refused(draw: Draw, count: int, box: list[object], see
         draw(count, torch.tensor(box, dtype=torch.float64), seed=seed)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_count_that_is_no_integer_is_refused() -> None:
     with pytest.raises(TypeError, match="count is float"):
         uniform(2.0, symmetric_box(1.0, 3), seed=0)  # type: ignore[arg-type]

@@ -191,6 +191,7 @@ def test_zero_strain_has_no_gap() -> None:
     assert gaps.relative_gap.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_bad_options_are_refused() -> None:
     held = sample()
     options = {"cubature": cubature()}

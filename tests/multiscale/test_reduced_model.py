@@ -190,6 +190,7 @@ def test_fingerprint_tells_apart_what_answers_differently() -> None:
     assert plain.fingerprint == model().fingerprint
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match="'both' is unknown"):
         model(stress="both")

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from equipoise.errors import WorkerError
 
@@ -29,6 +29,7 @@ _GRACE = 10.0
 _logger = logging.getLogger("equipoise.data.executors")
 
 
+@runtime_checkable
 class Executor(Protocol):
     """What runs batches of work."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -19,6 +19,7 @@ from equipoise.spaces.mesh import Mesh
 __all__ = ["CellRecord", "Fingerprinted", "Snapshots", "check_same_cell", "check_same_mesh"]
 
 
+@runtime_checkable
 class Fingerprinted(Protocol):
     """Anything that says which mesh and which materials it belongs to: a `PeriodicCell` or a `CellRecord`."""
 

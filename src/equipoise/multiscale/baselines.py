@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 
 from equipoise.multiscale.micro import MicroFields, MicroModel, Response, State
 from equipoise.problems.mechanics.cell import PeriodicCell
@@ -29,7 +30,7 @@ class FieldNetworkModel(MicroModel):
         """Stress at the quadrature points, `(n, v)` to `(n, Q, v)`, MPa."""
         raise NotImplementedError
 
-    def respond(self, strain: torch.Tensor, *, state: State = None) -> Response:
+    def respond(self, strain: Float[torch.Tensor, "n v"], *, state: State = None) -> Response:
         """Average stress and its derivative by automatic differentiation."""
         size = max(1, _CHUNK_BYTES // (8 * self.cell.n_points * self.n_strain * 8))
         parts = [self._respond(part) for part in torch.split(strain, size)]

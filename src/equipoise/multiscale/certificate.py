@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 
@@ -43,6 +43,7 @@ _KEPT_SOLUTIONS = 256
 _MARGIN = 0.8
 
 
+@runtime_checkable
 class FullFieldSolver(Protocol):
     """What a fall-back needs: `CellSolver`, or something that spreads its solves over processes."""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 
 from equipoise.multiscale.certificate import FULL_FIELD, OWN, REFINED, Certificate, Coefficients, Treated
 from equipoise.multiscale.full_field import fields_of
@@ -63,14 +64,14 @@ class CertifiedModel(MicroModel):
         self.fingerprint = _fingerprint(self, bases, certificate)
 
     @abstractmethod
-    def coefficients(self, strain: torch.Tensor, state: State = None) -> Coefficients:
+    def coefficients(self, strain: Float[torch.Tensor, "n v"], state: State = None) -> Coefficients:
         """Coefficients of both fields at strains `(n, v)`; `state` is a warm start for the same points."""
 
     @abstractmethod
-    def answer(self, strain: torch.Tensor, state: State = None) -> OwnAnswer:
+    def answer(self, strain: Float[torch.Tensor, "n v"], state: State = None) -> OwnAnswer:
         """Stress and tangent at strains `(n, v)`, without any certificate."""
 
-    def respond(self, strain: torch.Tensor, *, state: State = None) -> Response:
+    def respond(self, strain: Float[torch.Tensor, "n v"], *, state: State = None) -> Response:
         """See `MicroModel.respond`; the error estimate is given for the first answer of a point only.
 
         Later ones come from `certify`.
@@ -100,7 +101,7 @@ class CertifiedModel(MicroModel):
             counts=counts,
         )
 
-    def certify(self, strain: torch.Tensor, state: State = None) -> StepCertificate | None:
+    def certify(self, strain: Float[torch.Tensor, "n v"], state: State = None) -> StepCertificate | None:
         """See `MicroModel.certify`; `None` without a certificate, or with the policy `"none"`."""
         if not self._measures or self.certificate is None:
             return None
@@ -121,7 +122,7 @@ class CertifiedModel(MicroModel):
             is_final=is_final,
         )
 
-    def localize(self, strain: torch.Tensor) -> MicroFields:
+    def localize(self, strain: Float[torch.Tensor, "n v"]) -> MicroFields:
         """Compatible strain and stress in equilibrium, refined or solved in full where the certificate asks for it."""
         coefficients = self.coefficients(strain)
         treatment = torch.full((len(strain),), OWN, device=strain.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 
 from equipoise.multiscale.micro import MicroModel, Response, State
 from equipoise.problems.mechanics.kinematics import strain_dimension
@@ -27,7 +28,7 @@ class ConstitutiveModel(MicroModel):
             raise ValueError(f"dim={dim} is not a dimension of a structure; use 2 or 3.")
         self.material, self.dim, self.n_strain = material, dim, strain_dimension(dim)
 
-    def respond(self, strain: torch.Tensor, *, state: State = None) -> Response:
+    def respond(self, strain: Float[torch.Tensor, "n v"], *, state: State = None) -> Response:
         """Stress and tangent of the law, `(n, v)` and `(n, v, v)`."""
         stress, tangent = self.material.stress_and_tangent(strain)
         return Response(stress=stress, tangent=tangent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 
 from equipoise.multiscale.certificate import Certificate, Coefficients
 from equipoise.multiscale.certified_model import CertifiedModel, OwnAnswer
@@ -46,11 +47,11 @@ class EquiNOModel(CertifiedModel):
         self.operator = operator.to(cell.device)
         self.fingerprint = self.distinguished(*self.operator.state_dict().values())
 
-    def coefficients(self, strain: torch.Tensor, state: State = None) -> Coefficients:
+    def coefficients(self, strain: Float[torch.Tensor, "n v"], state: State = None) -> Coefficients:
         """Coefficients of both fields by the two networks, `(n, r_u)` and `(n, r_s)`."""
         with torch.no_grad():
             return Coefficients(*self.operator(strain))
 
-    def answer(self, strain: torch.Tensor, state: State = None) -> OwnAnswer:
+    def answer(self, strain: Float[torch.Tensor, "n v"], state: State = None) -> OwnAnswer:
         """Homogenised stress of the stress modes and its exact derivative, in one forward sweep."""
         return OwnAnswer(*self.operator.response(strain))

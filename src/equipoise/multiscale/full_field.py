@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float
 
 from equipoise.multiscale.distributed_solver import DistributedCellSolver
 from equipoise.multiscale.micro import MicroFields, MicroModel, Response, State
@@ -36,7 +37,7 @@ class FullFieldRVE(MicroModel):
         self.dim, self.n_strain, self.box = cell.dim, cell.n_strain, None
         self.fingerprint = _fingerprint(cell)
 
-    def respond(self, strain: torch.Tensor, *, state: State = None) -> Response:
+    def respond(self, strain: Float[torch.Tensor, "n v"], *, state: State = None) -> Response:
         """Solve the cell at each strain, `(n, v)`; see `MicroModel.respond`.
 
         Raises:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Bool, Float
 
 from equipoise.errors import OutOfRangeError
 from equipoise.spaces.mesh import Mesh
@@ -43,9 +44,9 @@ class Response:
         counts: how many points took a dear path, such as `{"refined": 12, "fallbacks": 1}`; summed over a simulation.
     """
 
-    stress: torch.Tensor
-    tangent: torch.Tensor
-    error_estimate: torch.Tensor | None = None
+    stress: Float[torch.Tensor, "n v"]
+    tangent: Float[torch.Tensor, "n v v"]
+    error_estimate: Float[torch.Tensor, " n"] | None = None
     state: State = None
     error_kind: ErrorKind = "none"
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -63,10 +64,10 @@ class MicroFields:
         mesh: mesh of the cell.
     """
 
-    displacement: torch.Tensor
-    fluctuation: torch.Tensor
-    strain: torch.Tensor
-    stress: torch.Tensor
+    displacement: Float[torch.Tensor, "n nodes dim"]
+    fluctuation: Float[torch.Tensor, "n nodes dim"]
+    strain: Float[torch.Tensor, "n points v"]
+    stress: Float[torch.Tensor, "n points v"]
     mesh: Mesh
 
 
@@ -84,8 +85,8 @@ class StepCertificate:
             been replaced (by a refined or a full-field one) and equilibrium must be found again.
     """
 
-    relative_gap: torch.Tensor
-    is_bound: torch.Tensor
+    relative_gap: Float[torch.Tensor, " n"]
+    is_bound: Bool[torch.Tensor, " n"]
     counts: Mapping[str, int] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     state: State = None
@@ -108,7 +109,7 @@ class MicroModel(ABC):
     fingerprint: str = ""
 
     @abstractmethod
-    def respond(self, strain: torch.Tensor, *, state: State = None) -> Response:
+    def respond(self, strain: Float[torch.Tensor, "n v"], *, state: State = None) -> Response:
         """Stress, tangent and error estimate of each strain.
 
         Args:
@@ -117,7 +118,7 @@ class MicroModel(ABC):
             state: warm start that an earlier response returned for the same points in the same order.
         """
 
-    def localize(self, strain: torch.Tensor) -> MicroFields:
+    def localize(self, strain: Float[torch.Tensor, "n v"]) -> MicroFields:
         """Microscopic fields of each strain, `(n, v)`.
 
         Raises:
@@ -125,11 +126,11 @@ class MicroModel(ABC):
         """
         raise ValueError(f"{type(self).__name__} has no microstructure, so there are no microscopic fields to show.")
 
-    def certify(self, strain: torch.Tensor, state: State = None) -> StepCertificate | None:
+    def certify(self, strain: Float[torch.Tensor, "n v"], state: State = None) -> StepCertificate | None:
         """Bounds or estimates at a converged load step, `(n, v)`; `None` for a model without a certificate."""
         return None
 
-    def outside_box(self, strain: torch.Tensor, *, rtol: float = 1e-9) -> torch.Tensor:
+    def outside_box(self, strain: Float[torch.Tensor, "n v"], *, rtol: float = 1e-9) -> Bool[torch.Tensor, " n"]:
         """Which strains lie outside the training box, `(n,)` booleans; `rtol` is relative to the box's width."""
         if self.box is None:
             return torch.zeros(len(strain), dtype=torch.bool, device=strain.device)
@@ -137,7 +138,7 @@ class MicroModel(ABC):
         slack = rtol * (box[1] - box[0])
         return ((strain < box[0] - slack) | (strain > box[1] + slack)).any(-1)
 
-    def check_box(self, strain: torch.Tensor) -> None:
+    def check_box(self, strain: Float[torch.Tensor, "n v"]) -> None:
         """Raise `OutOfRangeError` naming the strain farthest outside the training box, if there is one."""
         outside = self.outside_box(strain)
         if self.box is None or not bool(outside.any()):

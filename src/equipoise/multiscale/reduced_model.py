@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 
 from equipoise.multiscale.certificate import Certificate, Coefficients
 from equipoise.multiscale.certified_model import CertifiedModel, OwnAnswer
@@ -61,7 +62,7 @@ class ReducedRVE(CertifiedModel):
             self.reduced = ReducedProblem.on_cubature(cell, bases, cubature)
         self.fingerprint = self.distinguished(stress.encode(), self.reduced.shares)
 
-    def coefficients(self, strain: torch.Tensor, state: State = None) -> Coefficients:
+    def coefficients(self, strain: Float[torch.Tensor, "n v"], state: State = None) -> Coefficients:
         """Optima of both reduced problems, `(n, r_u)` and `(n, r_s)`."""
         displacement = self.reduced.solve_primal(strain, _held(state, "displacement"))
         start = _held(state, "stress")
@@ -69,7 +70,7 @@ class ReducedRVE(CertifiedModel):
             start = self.reduced.project_stress(strain, displacement)
         return Coefficients(displacement, self.reduced.solve_dual(strain, start))
 
-    def answer(self, strain: torch.Tensor, state: State = None) -> OwnAnswer:
+    def answer(self, strain: Float[torch.Tensor, "n v"], state: State = None) -> OwnAnswer:
         """Stress and consistent tangent of the reduced problem chosen."""
         if self.stress == "kinematic":
             displacement = self.reduced.solve_primal(strain, _held(state, "displacement"))

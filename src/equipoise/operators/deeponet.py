@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from equipoise.operators.perceptron import MultilayerPerceptron
@@ -66,7 +67,9 @@ class DeepONet(nn.Module):
             columns += [angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()]
         return torch.cat([torch.stack([*columns, *points[:, len(periods) :].T], -1)], -1)
 
-    def forward(self, inputs: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, inputs: Float[torch.Tensor, "n inputs"], points: Float[torch.Tensor, "p dim"]
+    ) -> Float[torch.Tensor, "n p outputs"]:
         """Every input at every point, `(n, n_inputs)` and `(p, dim)` to `(n, p, n_outputs)`."""
         outputs, modes = self.config["n_outputs"], self.config["modes"]
         branch = self.branch_net(inputs).view(-1, outputs, modes)

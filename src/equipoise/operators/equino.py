@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from equipoise.operators.branch import AnchoredBranch, PlainBranch
@@ -108,13 +109,15 @@ class EquiNO(nn.Module):
             # A mode that is linear to round-off keeps a scale that is small but not zero.
             branch.scale.copy_(spread.clamp(min=1e-12 * float(known.abs().max()) + 1e-300))
 
-    def forward(self, strain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, strain: Float[torch.Tensor, "n v"]
+    ) -> tuple[Float[torch.Tensor, "n displacement_modes"], Float[torch.Tensor, "n stress_modes"]]:
         """Coefficients of displacement `(n, r_u)` and stress `(n, r_s)` at strains `(n, v)`."""
         return self.displacement_branch(strain), self.stress_branch(strain)
 
     def response(
-        self, strain: torch.Tensor, *, tangent_dtype: torch.dtype | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, strain: Float[torch.Tensor, "n v"], *, tangent_dtype: torch.dtype | None = None
+    ) -> tuple[Float[torch.Tensor, "n v"], Float[torch.Tensor, "n v v"]]:
         """Homogenised stress and tangent; no gradients are recorded.
 
         Args:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float
 from torch import nn
 
 __all__ = ["MultilayerPerceptron", "forward_sweep"]
@@ -47,7 +48,7 @@ class MultilayerPerceptron(nn.Module):
             self.weights.append(nn.Parameter(((2 * uniform - 1) * bound).to(dtype)))
             self.biases.append(nn.Parameter(torch.zeros(outputs, dtype=dtype)))
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: Float[torch.Tensor, "n inputs"]) -> Float[torch.Tensor, "n outputs"]:
         """`(n, inputs)` to `(n, outputs)`."""
         activate = ACTIVATIONS[self.activation]
         hidden = inputs

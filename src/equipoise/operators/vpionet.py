@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from equipoise.operators.perceptron import MultilayerPerceptron
@@ -70,7 +71,9 @@ class VPIONet(nn.Module):
         weight, bias = layers[-1]
         return torch.addmm(bias, hidden, weight).view(len(points), self.config["modes"], 2)
 
-    def forward(self, strain: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, strain: Float[torch.Tensor, "n 3"], points: Float[torch.Tensor, "p 3"]
+    ) -> Float[torch.Tensor, "n p 2"]:
         """Periodic displacement fluctuation, `(n, 3)` and `(p, 3)` to `(n, p, 2)`."""
         modes = self.trunk(points)
         if self.branch_net is None:

@@ -44,7 +44,7 @@ _SIZES: dict[str, dict[str, Any]] = {
         "snapshots": 100,
         "modes": (16, 24, 32),
         "steps": 4000,
-        "baseline_steps": 600,
+        "baseline_steps": 300,
         "collocation": 1500,
         "tests": 100,
     },
@@ -132,7 +132,7 @@ def _compare(
     bench: Bench, test: Snapshots, cost: dict[str, float], settings: Settings
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
     """Figures of our form, of all others, and whether the criterion held on this cell."""
-    models = train_models(bench)
+    models = train_models(bench, settings.report)
     table = {name: _errors(trained, test) for name, trained in models.items()}
     for name, row in table.items():
         settings.report(f"  {name}: homogenised stress {100 * row['homogenised_stress']['mean']:.4f} %")

@@ -61,7 +61,7 @@ class Trained:
     n_tests: int | None = None
 
 
-def train_models(bench: Bench) -> dict[str, Trained]:
+def train_models(bench: Bench, report: Callable[[str], None]) -> dict[str, Trained]:
     """Our form, the published form, the reduced-order model, and the learned baselines, by name."""
     makers: dict[str, Callable[[Bench], Trained]] = {
         "equino": _equino,
@@ -72,7 +72,11 @@ def train_models(bench: Bench) -> dict[str, Trained]:
         makers["equino_paper_form"] = _paper_form
     if bench.with_fields:
         makers.update(vpionet=_vpionet, vpionet_secant=_vpionet_secant, pinn=_pinn, deeponet=_deeponet)
-    return {name: make(bench) for name, make in makers.items()}
+    models: dict[str, Trained] = {}
+    for name, make in makers.items():
+        models[name] = make(bench)
+        report(f"  {name} trained in {models[name].seconds:.0f} s")
+    return models
 
 
 def _equino(bench: Bench) -> Trained:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from equipoise.training.training_state import load_training_state, save_training
 __all__ = ["History", "Objective", "Trainer"]
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What is minimised.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 
 from equipoise.errors import FormatError, MeshError
 from equipoise.problems.mechanics.cell import PeriodicCell
@@ -170,11 +171,13 @@ class ReducedBases:
                 f"{cell.fingerprint[:12]}: mesh or materials differ; build the bases again from its own snapshots."
             )
 
-    def fluctuation(self, displacement_coefficients: torch.Tensor) -> torch.Tensor:
+    def fluctuation(
+        self, displacement_coefficients: Float[torch.Tensor, "n modes"]
+    ) -> Float[torch.Tensor, "n unknowns"]:
         """Fluctuations of coefficients, `(n, r_u)` to `(n, N)`."""
         return displacement_coefficients @ self.displacement_modes
 
-    def stress(self, stress_coefficients: torch.Tensor) -> torch.Tensor:
+    def stress(self, stress_coefficients: Float[torch.Tensor, "n modes"]) -> Float[torch.Tensor, "n points v"]:
         """Stress fields of coefficients, `(n, r_s)` to `(n, Q, v)`, MPa."""
         points, components, modes = self.stress_modes.shape
         return (stress_coefficients @ self.stress_modes.view(-1, modes).T).view(-1, points, components)

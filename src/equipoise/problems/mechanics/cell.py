@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from equipoise.errors import MeshError
 from equipoise.problems.mechanics.element_kernels import ElementGroup
@@ -129,35 +130,37 @@ class PeriodicCell:
         }
         return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
 
-    def expand(self, fluctuation: torch.Tensor) -> torch.Tensor:
+    def expand(self, fluctuation: Float[torch.Tensor, "n unknowns"]) -> Float[torch.Tensor, "n nodes dim"]:
         """Nodal displacement fluctuation, `(n, N)` to `(n, nodes, dim)`; periodic, zero at the anchored node."""
         return torch.nn.functional.pad(fluctuation, (0, 1))[:, self._node_dofs]
 
-    def restrict(self, nodal: torch.Tensor) -> torch.Tensor:
+    def restrict(self, nodal: Float[torch.Tensor, "n nodes dim"]) -> Float[torch.Tensor, "n unknowns"]:
         """Unknowns of a periodic nodal field, `(n, nodes, dim)` to `(n, N)`, relative to the anchored node."""
         anchored = torch.nonzero(self._node_dofs[:, 0] == self.n_unknowns)[0, 0]
         relative = nodal - nodal[:, anchored : anchored + 1]
         return relative.reshape(len(nodal), -1)[:, self._unknown_source]
 
-    def fluctuation_strain(self, fluctuation: torch.Tensor) -> torch.Tensor:
+    def fluctuation_strain(self, fluctuation: Float[torch.Tensor, "n unknowns"]) -> Float[torch.Tensor, "n points v"]:
         """Strain of the fluctuation at the quadrature points, `(n, N)` to `(n, Q, v)`."""
         strain = fluctuation.new_empty(len(fluctuation), self.n_points, self.n_strain)
         for group in self.groups:
             strain[:, group.points] = group.strain(fluctuation)
         return strain
 
-    def strain(self, macro: torch.Tensor, fluctuation: torch.Tensor) -> torch.Tensor:
+    def strain(
+        self, macro: Float[torch.Tensor, "n v"], fluctuation: Float[torch.Tensor, "n unknowns"]
+    ) -> Float[torch.Tensor, "n points v"]:
         """Total strain at the quadrature points, `(n, v)` and `(n, N)` to `(n, Q, v)`."""
         return self.fluctuation_strain(fluctuation) + macro[:, None, :]
 
-    def force(self, stress: torch.Tensor) -> torch.Tensor:
+    def force(self, stress: Float[torch.Tensor, "n points v"]) -> Float[torch.Tensor, "n unknowns"]:
         """Internal force `B^T w sigma`, `(n, Q, v)` to `(n, N)`; zero for a stress in equilibrium."""
         force = stress.new_zeros(len(stress), self.n_unknowns + 1)
         for group in self.groups:
             group.add_force(force, stress[:, group.points])
         return force[:, :-1]
 
-    def force_magnitude(self, stress: torch.Tensor) -> torch.Tensor:
+    def force_magnitude(self, stress: Float[torch.Tensor, "n points v"]) -> Float[torch.Tensor, "n unknowns"]:
         """Sum of the absolute element forces at each unknown, the scale of `force`; `(n, Q, v)` to `(n, N)`."""
         force = stress.new_zeros(len(stress), self.n_unknowns + 1)
         magnitude = torch.zeros_like(force)
@@ -165,11 +168,11 @@ class PeriodicCell:
             group.add_force(force, stress[:, group.points], magnitude)
         return magnitude[:, :-1]
 
-    def average(self, field: torch.Tensor) -> torch.Tensor:
+    def average(self, field: Float[torch.Tensor, "n points ..."]) -> Float[torch.Tensor, "n ..."]:
         """Volume average of a field at the quadrature points, `(n, Q, ...)` to `(n, ...)`."""
         return torch.einsum("q,nq...->n...", self.weights, field) / self.volume
 
-    def affine_displacement(self, macro: torch.Tensor) -> torch.Tensor:
+    def affine_displacement(self, macro: Float[torch.Tensor, "n v"]) -> Float[torch.Tensor, "n nodes dim"]:
         """Displacement of the macroscopic strain alone, `(n, v)` to `(n, nodes, dim)`."""
         return affine_displacement(macro, self.points)
 

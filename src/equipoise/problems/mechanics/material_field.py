@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 
 from equipoise.problems.mechanics.conjugate import Conjugate
 from equipoise.problems.mechanics.material import Material
@@ -45,7 +46,7 @@ class MaterialField:
         """Configuration of each law, in the order of their numbers."""
         return [material.config() for material in self.materials]
 
-    def energy(self, strain: torch.Tensor) -> torch.Tensor:
+    def energy(self, strain: Float[torch.Tensor, "*batch points v"]) -> Float[torch.Tensor, "*batch points"]:
         """Energy density, `(..., Q, v)` to `(..., Q)`, MPa."""
         self._check(strain)
         if len(self._groups) == 1:
@@ -55,7 +56,7 @@ class MaterialField:
             energy[..., points] = material.energy(strain[..., points, :])
         return energy
 
-    def stress(self, strain: torch.Tensor) -> torch.Tensor:
+    def stress(self, strain: Float[torch.Tensor, "*batch points v"]) -> Float[torch.Tensor, "*batch points v"]:
         """Stress, `(..., Q, v)` to the same shape, MPa."""
         self._check(strain)
         if len(self._groups) == 1:
@@ -65,11 +66,13 @@ class MaterialField:
             stress[..., points, :] = material.stress(strain[..., points, :])
         return stress
 
-    def tangent(self, strain: torch.Tensor) -> torch.Tensor:
+    def tangent(self, strain: Float[torch.Tensor, "*batch points v"]) -> Float[torch.Tensor, "*batch points v v"]:
         """Tangent, `(..., Q, v)` to `(..., Q, v, v)`, MPa."""
         return self.stress_and_tangent(strain)[1]
 
-    def stress_and_tangent(self, strain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def stress_and_tangent(
+        self, strain: Float[torch.Tensor, "*batch points v"]
+    ) -> tuple[Float[torch.Tensor, "*batch points v"], Float[torch.Tensor, "*batch points v v"]]:
         """Stress `(..., Q, v)` and tangent `(..., Q, v, v)` at once, MPa."""
         self._check(strain)
         if len(self._groups) == 1:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
+from jaxtyping import Float
 
 from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell
@@ -117,13 +118,13 @@ class ReducedProblem:
             bases.homogenised_modes,
         )
 
-    def primal(self, strain: torch.Tensor, displacement: torch.Tensor) -> EnergyForms:
+    def primal(self, strain: Float[torch.Tensor, "n v"], displacement: Float[torch.Tensor, "n modes"]) -> EnergyForms:
         """`<W(Ebar + G a)>` with gradient and Hessian in `a`, at strains `(n, v)` and coefficients `(n, r_u)`."""
         v = self.n_strain
         forms = self._in_chunks(self._strain_energy, strain, displacement)
         return EnergyForms(forms.energy, forms.gradient[:, v:], forms.hessian[:, v:, v:])
 
-    def dual(self, strain: torch.Tensor, stress: torch.Tensor) -> EnergyForms:
+    def dual(self, strain: Float[torch.Tensor, "n v"], stress: Float[torch.Tensor, "n modes"]) -> EnergyForms:
         """`<W*(S b)> - Ebar . <S b>` with gradient and Hessian in `b`; `inf` outside the range of the law."""
         return self._in_chunks(self._complementary_energy, strain, stress)
 
@@ -184,7 +185,9 @@ class ReducedProblem:
 
         return self._solved("reduced stress", solve, strain, start, throw)
 
-    def solve(self, strain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def solve(
+        self, strain: Float[torch.Tensor, "n v"]
+    ) -> tuple[Float[torch.Tensor, "n displacement_modes"], Float[torch.Tensor, "n stress_modes"]]:
         """Both sets of coefficients `(a, b)` at their optima: the smallest gap that the bases allow."""
         displacement = self.solve_primal(strain)
         return displacement, self.solve_dual(strain, self.project_stress(strain, displacement))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +22,7 @@ __all__ = ["BACKENDS", "Factorization", "factorize", "pardiso_is_available", "pr
 BACKENDS = ("auto", "pardiso", "superlu")
 
 
+@runtime_checkable
 class Factorization(Protocol):
     """A direct solver whose pattern is fixed and whose values change."""
 
