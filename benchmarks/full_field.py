@@ -4,7 +4,7 @@ Both reach the same residual tolerance with the same number of threads and are c
 cold solve starts from the mesh: numbering, pattern and analysis count. A family starts from the zero strain; as the
 plain approach takes minutes for it, its time per solve is measured on a sample of the same strains.
 
-    python benchmarks/full_field.py [--mesh PATH_OR_NAME] [--repeats 5] [--family 100] [--linear-solver auto|pardiso|superlu]
+    python benchmarks/full_field.py [--mesh PATH_OR_NAME] [--repeats 5] [--family 100] [--linear-solver superlu]
 """
 
 from __future__ import annotations
