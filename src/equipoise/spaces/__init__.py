@@ -1,6 +1,6 @@
-"""Where fields live: meshes, reference elements, quadrature, periodic images and built-in cells and structures.
+"""Where fields live: grids with norms, resampling and random fields; meshes, elements, built-in cells and structures.
 
-No equation is known here. Start reading at `mesh.py`; integrals are in the module
+No equation is known here. Start reading at `grid.py` and `mesh.py`; integrals are in the module
 `quadrature`, whose function of the same name is not repeated here."""
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from equipoise.spaces.cells import (
 )
 from equipoise.spaces.elements import ELEMENT_NAMES, ReferenceElement, reference_element
 from equipoise.spaces.gmsh_cells import conforming_fibre_cell
+from equipoise.spaces.grid import Grid
 from equipoise.spaces.mesh import CellBlock, FacetBlock, Mesh
 from equipoise.spaces.mesh_files import read_mesh, write_mesh
+from equipoise.spaces.norms import h1_norm, l2_norm, relative_error, sobolev_norm
 from equipoise.spaces.periodicity import periodic_images
+from equipoise.spaces.random_fields import GaussianRandomField, matern_spectrum, squared_exponential_spectrum
+from equipoise.spaces.resampling import resample
 from equipoise.spaces.simplices import split_into_simplices
 from equipoise.spaces.structures import (
     box,
@@ -35,6 +39,8 @@ __all__ = [
     "ELEMENT_NAMES",
     "CellBlock",
     "FacetBlock",
+    "GaussianRandomField",
+    "Grid",
     "Mesh",
     "ReferenceElement",
     "box",
@@ -46,9 +52,12 @@ __all__ = [
     "cooks_membrane",
     "facets_of_nodes",
     "fibre_cell",
+    "h1_norm",
     "homogeneous_cell",
+    "l2_norm",
     "l_profile",
     "laminate_cell",
+    "matern_spectrum",
     "nodes_in_box",
     "nodes_where",
     "periodic_images",
@@ -58,7 +67,11 @@ __all__ = [
     "read_mesh",
     "rectangle",
     "reference_element",
+    "relative_error",
+    "resample",
+    "sobolev_norm",
     "split_into_simplices",
+    "squared_exponential_spectrum",
     "with_facet_groups",
     "write_mesh",
 ]

@@ -1,0 +1,59 @@
+"""Incompressible flow in a periodic square by its vorticity, forced or decaying; pseudo-spectral and dealiased."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from equipoise.problems.evolution import SpectralEvolution
+from equipoise.spaces.grid import Grid
+from equipoise.spaces.random_fields import GaussianRandomField, matern_spectrum
+
+__all__ = ["navier_stokes"]
+
+Transform = Callable[[torch.Tensor], torch.Tensor]
+
+
+def navier_stokes(
+    *,
+    resolution: int = 64,
+    viscosity: float = 1e-3,
+    forcing: float = 0.1,
+    length: float = 1.0,
+    final_time: float = 1.0,
+    n_times: int = 1,
+    max_step: float = 5e-3,
+) -> SpectralEvolution:
+    """`w_t + u . grad w = nu Laplace w + f` with `f = F (sin(2 pi (x + y) / L) + cos(2 pi (x + y) / L))`.
+
+    Args:
+        resolution: points along each side. viscosity: nu. forcing: F; zero lets the flow decay.
+        length: side L. final_time, n_times, max_step: see `SpectralEvolution`.
+
+    Source: Li et al. (2021), for forcing and the distribution `N(0, 7^1.5 (-Laplace + 49)^-2.5)`.
+    """
+    grid = Grid((resolution, resolution), ((0.0, length), (0.0, length)), True)
+
+    def nonlinear(k: list[torch.Tensor], spectrum: torch.Tensor, values: Transform, spectra: Transform) -> torch.Tensor:
+        kx, ky = k
+        squared = kx.square() + ky.square()
+        stream = spectrum / torch.where(squared == 0, torch.ones_like(squared), squared)
+        velocity_and_slope = torch.cat([1j * ky * stream, -1j * kx * stream, 1j * kx * spectrum, 1j * ky * spectrum], 1)
+        u, v, slope_x, slope_y = values(velocity_and_slope).chunk(4, 1)
+        rate = -torch.addcmul(u * slope_x, v, slope_y)
+        if forcing:
+            phase = 2 * torch.pi / length * grid.points(dtype=rate.dtype, device=rate.device).sum(-1)
+            rate = rate + forcing * (phase.sin() + phase.cos())
+        return spectra(rate)
+
+    return SpectralEvolution(
+        name="navier-stokes",
+        grid=grid,
+        symbol=lambda k: -viscosity * (k[0].square() + k[1].square()),
+        nonlinear=nonlinear,
+        initial=GaussianRandomField(matern_spectrum(tau=7.0, alpha=2.5, scale=7**1.5), n_modes=resolution // 3),
+        final_time=final_time,
+        n_times=n_times,
+        max_step=max_step,
+    )

@@ -1,0 +1,61 @@
+"""The seam of a family of equations: draw inputs, solve them for reference, and say by how much an answer fails.
+
+One object is one family on one grid. Samplers take a generator, so that a sample is a function of its seed alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+
+from equipoise.spaces.grid import Grid
+
+__all__ = ["Problem"]
+
+
+class Problem(ABC):
+    """Family of equations `R(u; a) = 0` on a grid.
+
+    Attributes:
+        name: as the command line knows it. grid: of inputs and outputs.
+        input_names, output_names: of the channels.
+        order: at which the reference solution converges, in the step that `refined` halves.
+    """
+
+    name: str
+    grid: Grid
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    order: float
+
+    @abstractmethod
+    def sample(self, count: int, generator: torch.Generator) -> Float[torch.Tensor, "count inputs *grid"]:
+        """Draw inputs; float64 on the generator's device."""
+
+    @abstractmethod
+    def solve(self, inputs: Float[torch.Tensor, "n inputs *grid"]) -> Float[torch.Tensor, "n outputs *grid"]:
+        """Reference solutions, in the dtype and on the device of the inputs.
+
+        Raises:
+            ValueError: for inputs of another shape, or not finite (the sample is named).
+            ConvergenceError: where a solution is not reached.
+        """
+
+    @abstractmethod
+    def residual(
+        self, inputs: Float[torch.Tensor, "n inputs *grid"], outputs: Float[torch.Tensor, "n outputs *grid"]
+    ) -> Float[torch.Tensor, "n residuals *grid"]:
+        """By how much outputs fail the discrete equations, differentiable in them; zero for `solve(inputs)`."""
+
+    def check(self, field: torch.Tensor, names: tuple[str, ...], *, what: str) -> None:
+        """Raise `ValueError` for a field of another shape, or with a value that is not finite, naming the sample."""
+        self.grid.check_field(field, name=what)
+        if field.shape[1] != len(names):
+            raise ValueError(
+                f"{what} have {field.shape[1]} channels; {self.name} has {len(names)}: {', '.join(names)}."
+            )
+        bad = torch.nonzero(~torch.isfinite(field).flatten(1).all(1)).flatten().tolist()
+        if bad:
+            raise ValueError(f"{what}: sample {bad[0]} holds a value that is not finite.")
