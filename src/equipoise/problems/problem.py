@@ -19,7 +19,7 @@ class Problem(ABC):
     """Family of equations `R(u; a) = 0` on a grid.
 
     Attributes:
-        name: as the command line knows it. grid: of inputs and outputs.
+        name: as the command line knows it. grid: of the outputs, and of the inputs too but for `input_grid`.
         input_names, output_names: of the channels.
         order: at which the reference solution converges, in the step that `refined` halves.
     """
@@ -29,6 +29,11 @@ class Problem(ABC):
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     order: float
+
+    @property
+    def input_grid(self) -> Grid:
+        """Where inputs live, where that is another grid than that of the outputs."""
+        return self.grid
 
     @abstractmethod
     def sample(self, count: int, generator: torch.Generator) -> Float[torch.Tensor, "count inputs *grid"]:
@@ -51,7 +56,8 @@ class Problem(ABC):
 
     def check(self, field: torch.Tensor, names: tuple[str, ...], *, what: str) -> None:
         """Raise `ValueError` for a field of another shape, or with a value that is not finite, naming the sample."""
-        self.grid.check_field(field, name=what)
+        grid = self.input_grid if names == self.input_names else self.grid
+        grid.check_field(field, name=what)
         if field.shape[1] != len(names):
             raise ValueError(
                 f"{what} have {field.shape[1]} channels; {self.name} has {len(names)}: {', '.join(names)}."
