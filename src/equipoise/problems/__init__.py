@@ -1,3 +1,28 @@
 """Families of equations: their inputs, reference solutions and residuals; no networks.
 
-`mechanics` is the periodic unit cell of two-scale simulation."""
+Start reading at `problem.py`; `mechanics` is the periodic unit cell of two-scale simulation."""
+
+from equipoise.problems.elliptic import Darcy, EllipticProblem, Helmholtz, Poisson
+from equipoise.problems.equations_1d import advection, allen_cahn, burgers, korteweg_de_vries, kuramoto_sivashinsky
+from equipoise.problems.evolution import SpectralEvolution
+from equipoise.problems.forced import Antiderivative, DiffusionReaction, Pendulum
+from equipoise.problems.navier_stokes import navier_stokes
+from equipoise.problems.problem import Problem
+
+__all__ = [
+    "Antiderivative",
+    "Darcy",
+    "DiffusionReaction",
+    "EllipticProblem",
+    "Helmholtz",
+    "Pendulum",
+    "Poisson",
+    "Problem",
+    "SpectralEvolution",
+    "advection",
+    "allen_cahn",
+    "burgers",
+    "korteweg_de_vries",
+    "kuramoto_sivashinsky",
+    "navier_stokes",
+]

@@ -1,3 +1,3 @@
 """Linear and nonlinear solvers that know no particular equation.
 
-Start reading at `linear/` and `newton.py`."""
+Start reading at `linear/` and `time/`."""
