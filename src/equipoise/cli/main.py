@@ -23,6 +23,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "problems": ("problems", "problems", "List the built-in structures and unit cells."),
     "homogenize": ("homogenize", "homogenize", "Homogenised stress and tangent of a unit cell at given strains."),
     "generate": ("generate", "generate", "Make a data set, such as snapshots of a unit cell."),
+    "data": ("data", "data", "Look at data files, our own and other projects'."),
     "train": ("train", "train", "Train a micro model from snapshots."),
     "evaluate": ("evaluate", "evaluate", "Errors of a trained micro model on strains it has not seen."),
     "simulate": ("simulate", "simulate", "Run a structure with a full-field, learned or constitutive micro model."),
