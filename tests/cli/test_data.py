@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from equipoise.cli.generate import FAMILIES
 from equipoise.cli.main import main
+from equipoise.problems.registry import PROBLEMS
 
 
 def run(*words: str) -> int:
@@ -45,3 +47,20 @@ def test_unknown_and_missing_files_are_named(tmp_path: Path, capsys: pytest.Capt
     assert "known are .pt, .mat, .h5 and .hdf5" in capsys.readouterr().err
     assert run(str(tmp_path / "none.pt")) == 2
     assert "there is no file" in capsys.readouterr().err
+
+
+def test_families_of_the_command_line_are_those_of_the_registry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tuple(PROBLEMS) == FAMILIES
+    words = ["generate", "darcy", "-n", "2", "--resolution", "9", "--set", "coefficient=log-normal"]
+    with pytest.raises(SystemExit) as ending:
+        main([*words, "-o", str(tmp_path / "d.h5"), "--json"])
+    assert not ending.value.code
+    assert json.loads(capsys.readouterr().out)["count"] == 2
+    assert run(str(tmp_path / "d.h5"), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["options"] == {"coefficient": "log-normal", "resolution": 9}
+    with pytest.raises(SystemExit) as ending:
+        main([*words, "--set", "coefficient", "-o", str(tmp_path / "e.h5")])
+    assert ending.value.code == 2
+    assert "must be NAME=VALUE" in capsys.readouterr().err

@@ -38,12 +38,16 @@ def inspect(
 
 
 def _described(file: Path) -> dict[str, Any]:
+    from equipoise.data.field_store import NotFieldsError, read_fields
     from equipoise.data.foreign_fields import read_foreign_fields
     from equipoise.data.sealed_file import is_sealed
     from equipoise.data.store import inspect as inspect_snapshots
 
     if file.is_file() and is_sealed(file):
-        return {"kind": "snapshots of a unit cell", **inspect_snapshots(file)}
+        try:
+            return {"kind": "fields on a grid", "path": str(file), **read_fields(file).describe()}
+        except NotFieldsError:
+            return {"kind": "snapshots of a unit cell", **inspect_snapshots(file)}
     fields = read_foreign_fields(file)
     return {"kind": "fields on a grid", "path": str(file), **fields.describe()}
 

@@ -93,6 +93,85 @@ def rve(
     typer.echo(json.dumps(document(summary)) if as_json else text(summary))
 
 
+FAMILIES = (
+    "antiderivative",
+    "pendulum",
+    "diffusion-reaction",
+    "darcy",
+    "poisson",
+    "helmholtz",
+    "advection",
+    "burgers",
+    "allen-cahn",
+    "korteweg-de-vries",
+    "kuramoto-sivashinsky",
+    "navier-stokes",
+)
+"""Names in `problems.registry`, repeated here so that help imports none of the library."""
+
+
+def _family_command(name: str) -> Callable[..., None]:
+    def generate(
+        output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file to write.")],
+        count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of samples.")] = 100,
+        resolution: Annotated[int | None, typer.Option(min=2, help="Points along each axis of space.")] = None,
+        options: Annotated[
+            list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another option of the family.")
+        ] = None,
+        seed: Annotated[int, typer.Option("--seed", min=0, help="Of all samples.")] = 0,
+        dtype: Annotated[str, typer.Option(help="float32 or float64, in the file.")] = "float32",
+        workers: WorkersOption = None,
+        cluster: ClusterOption = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    ) -> None:
+        from equipoise.cli.cell_options import check_output, choose_executor
+        from equipoise.data.generate_fields import generate_fields
+
+        if resume and overwrite:
+            raise ValueError("--resume and --overwrite exclude each other; give one of them.")
+        check_output(output)
+        chosen = dict(_option(text) for text in options or [])
+        if resolution is not None:
+            chosen["resolution"] = resolution
+        with _progress_bar("samples") as progress:
+            made = generate_fields(
+                name,
+                count,
+                output,
+                options=chosen,
+                seed=seed,
+                dtype=dtype,
+                executor=choose_executor(workers, cluster),
+                resume=resume,
+                overwrite=overwrite,
+                progress=progress,
+            )
+        if as_json:
+            typer.echo(json.dumps({**vars(made), "path": str(made.path), "family": name}))
+            return
+        kept = f", {made.resumed} of them from an earlier run" if made.resumed else ""
+        typer.echo(f"{made.path}: {made.count} samples of {name}{kept}, {made.seconds:.1f} s")
+
+    generate.__doc__ = f"Draw and solve samples of the family {name}."
+    return generate
+
+
+for _name in FAMILIES:
+    app.command(_name)(_family_command(_name))
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"--set {text!r} must be NAME=VALUE.")
+    try:
+        return name.replace("-", "_"), json.loads(value)
+    except ValueError:
+        return name.replace("-", "_"), value
+
+
 def _strains(
     count: int, box: str, sampling: Sampling, file: Path | None, seed: int, n_strain: int
 ) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -115,7 +194,7 @@ def _strains(
 
 
 @contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
+def _progress_bar(what: str = "snapshots") -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on standard error where that is a terminal; otherwise nothing."""
     if not sys.stderr.isatty():
         yield None
@@ -123,9 +202,9 @@ def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("snapshots"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("snapshots", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 from equipoise.data.dask_executor import DaskExecutor
 from equipoise.data.executors import Executor, ProcessExecutor, SerialExecutor
+from equipoise.data.field_dataset import FieldDataset
+from equipoise.data.field_store import read_fields, write_fields
+from equipoise.data.foreign_fields import read_foreign_fields
 from equipoise.data.generate import GenerationSummary, generate_snapshots
+from equipoise.data.generate_fields import generate_fields
 from equipoise.data.sampling import laplace, latin_hypercube, sobol, symmetric_box, uniform
 from equipoise.data.snapshot_solver import SnapshotSolver
 from equipoise.data.snapshots import CellRecord, Snapshots
@@ -16,18 +20,23 @@ __all__ = [
     "CellRecord",
     "DaskExecutor",
     "Executor",
+    "FieldDataset",
     "GenerationSummary",
     "ProcessExecutor",
     "SerialExecutor",
     "SnapshotSolver",
     "Snapshots",
+    "generate_fields",
     "generate_snapshots",
     "inspect",
     "laplace",
     "latin_hypercube",
+    "read_fields",
+    "read_foreign_fields",
     "read_snapshots",
     "sobol",
     "symmetric_box",
     "uniform",
+    "write_fields",
     "write_snapshots",
 ]

@@ -23,6 +23,7 @@ class FieldDataset:
         inputs: `(n, channel, *input_grid)`. outputs: `(n, channel, *grid)`.
         grid: of the outputs. input_grid: of the inputs; that of the outputs by default.
         input_names, output_names: of the channels; numbered by default.
+        times: of the input and of each output channel, where the outputs are later states of the input; else empty.
         settings: how the samples came about, plain JSON values.
 
     Raises:
@@ -35,6 +36,7 @@ class FieldDataset:
     input_grid: Grid | None = None
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -51,6 +53,8 @@ class FieldDataset:
         if len(self.inputs) != len(self.outputs) or len(self.inputs) == 0:
             counts = f"{len(self.inputs)} inputs and {len(self.outputs)} outputs"
             raise FormatError(f"there are {counts}; give as many of each.")
+        if self.times and len(self.times) != 1 + self.outputs.shape[1]:
+            raise FormatError(f"{len(self.times)} times were given for 1 input and {self.outputs.shape[1]} outputs.")
         object.__setattr__(self, "input_grid", self.input_grid or self.grid)
 
     def __len__(self) -> int:
@@ -73,6 +77,7 @@ class FieldDataset:
             self.input_grid,
             self.input_names,
             self.output_names,
+            self.times,
             self.settings,
         )
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from equipoise.data.field_dataset import FieldDataset
+from equipoise.data.field_store import read_fields
 from equipoise.errors import FormatError
 from equipoise.spaces.grid import Grid
 
@@ -35,8 +36,15 @@ def read_foreign_fields(path: str | Path) -> FieldDataset:
     if path.suffix == ".mat":
         return read_mat(path)
     if path.suffix in (".h5", ".hdf5"):
-        return read_pdebench(path)
+        return read_fields(path) if _is_in_the_wells_layout(path) else read_pdebench(path)
     raise FormatError(f"{path} ends in {path.suffix!r}; known are .pt, .mat, .h5 and .hdf5.")
+
+
+def _is_in_the_wells_layout(path: Path) -> bool:
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path, "r") as file:
+        return "t0_fields" in file
 
 
 def read_tensor_dictionary(path: str | Path, *, periodic: bool = False) -> FieldDataset:

@@ -21,6 +21,7 @@ class Problem(ABC):
     Attributes:
         name: as the command line knows it. grid: of the outputs, and of the inputs too but for `input_grid`.
         input_names, output_names: of the channels.
+        times: of the outputs, where they are later states of the input at time zero; else empty.
         order: at which the reference solution converges, in the step that `refined` halves.
     """
 
@@ -28,6 +29,7 @@ class Problem(ABC):
     grid: Grid
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    times: tuple[float, ...] = ()
     order: float
 
     @property

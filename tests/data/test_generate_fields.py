@@ -1,0 +1,99 @@
+"""Data sets of equations: the same bytes whatever the workers, interruptions and chunks of work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from equipoise.data import generate_fields as module
+from equipoise.data.executors import ProcessExecutor
+from equipoise.data.field_store import read_fields
+from equipoise.data.generate_fields import draw_inputs, generate_fields
+from equipoise.errors import FormatError
+from equipoise.problems.registry import PROBLEMS, make_problem
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "navier-stokes": {"resolution": 16, "final_time": 0.05},
+    "diffusion-reaction": {"resolution": 9, "n_times": 5},
+}
+
+
+@pytest.mark.parametrize("family", PROBLEMS)
+def test_every_family_makes_a_file_that_solves_its_equations(tmp_path: Path, family: str) -> None:
+    options = OPTIONS.get(family, {"resolution": 16})
+    generate_fields(family, 3, tmp_path / "d.h5", options=options, dtype="float64")
+    data = read_fields(tmp_path / "d.h5")
+    problem = make_problem(family, **options)
+    assert (data.grid, data.input_grid) == (problem.grid, problem.input_grid)
+    assert (data.input_names, data.output_names) == (problem.input_names, problem.output_names)
+    torch.testing.assert_close(problem.solve(data.inputs), data.outputs, rtol=1e-10, atol=1e-12)
+
+
+def test_a_sample_depends_on_seed_and_number_alone() -> None:
+    problem = make_problem("burgers", resolution=16)
+    all_of_them = draw_inputs(problem, range(6), seed=3)
+    assert torch.equal(draw_inputs(problem, range(4, 6), seed=3), all_of_them[4:])
+    assert not torch.equal(draw_inputs(problem, range(1), seed=4), all_of_them[:1])
+
+
+def test_workers_give_the_same_file(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    options = {"resolution": 9}
+    generate_fields("darcy", 7, tmp_path / "a" / "d.h5", options=options, chunk_size=2)
+    with ProcessExecutor(2) as executor:
+        generate_fields("darcy", 7, tmp_path / "b" / "d.h5", options=options, chunk_size=2, executor=executor)
+    assert read_fields(tmp_path / "a" / "d.h5").fingerprint == read_fields(tmp_path / "b" / "d.h5").fingerprint
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def test_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"resolution": 9}
+    whole = generate_fields("darcy", 7, tmp_path / "whole.h5", options=options, chunk_size=2)
+    assert whole.resumed == 0
+    solved: list[range] = []
+    original = module._FieldSolver.__call__
+
+    def stopping(self: Any, numbers: range) -> Any:
+        if len(solved) == 2:
+            raise Stopped
+        solved.append(numbers)
+        return original(self, numbers)
+
+    monkeypatch.setattr(module._FieldSolver, "__call__", stopping)
+    with pytest.raises(Stopped):
+        generate_fields("darcy", 7, tmp_path / "d.h5", options=options, chunk_size=2)
+    assert not (tmp_path / "d.h5").exists()
+    monkeypatch.undo()
+    with pytest.raises(FormatError, match="--resume"):
+        generate_fields("darcy", 7, tmp_path / "d.h5", options=options)
+    with pytest.raises(FormatError, match="seed was 0 and is now 1"):
+        generate_fields("darcy", 7, tmp_path / "d.h5", options=options, seed=1, resume=True)
+    made = generate_fields("darcy", 7, tmp_path / "d.h5", options=options, resume=True)
+    assert made.resumed == 4
+    assert read_fields(tmp_path / "d.h5").fingerprint == read_fields(tmp_path / "whole.h5").fingerprint
+    assert not (tmp_path / "d.h5.parts").exists()
+    again = generate_fields("darcy", 7, tmp_path / "d.h5", options=options, resume=True)
+    assert again.resumed == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("darci", 1), "'darci' is unknown; use one of antiderivative"),
+        (("darcy", 0), "count=0"),
+        (("darcy", 1, {"options": {"size": 3}}), "no option 'size'; it has resolution, coefficient"),
+        (("darcy", 1, {"options": {"resolution": "many"}}), "must be of the kind of 65"),
+        (("darcy", 1, {"dtype": "float16"}), "float32 or float64"),
+    ],
+)
+def test_bad_requests_are_refused_before_work(tmp_path: Path, arguments: tuple, words: str) -> None:
+    family, count, *rest = arguments
+    with pytest.raises(ValueError, match=words):
+        generate_fields(family, count, tmp_path / "d.h5", **(rest[0] if rest else {}))
+    assert list(tmp_path.iterdir()) == []
