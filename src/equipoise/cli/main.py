@@ -20,9 +20,9 @@ from equipoise.errors import EquipoiseError
 __all__ = ["main"]
 
 _COMMANDS: dict[str, tuple[str, str, str]] = {
-    "problems": ("problems", "problems", "List the built-in structures and unit cells."),
+    "problems": ("problems", "problems", "List the built-in structures, unit cells and families of equations."),
     "homogenize": ("homogenize", "homogenize", "Homogenised stress and tangent of a unit cell at given strains."),
-    "generate": ("generate", "generate", "Make a data set, such as snapshots of a unit cell."),
+    "generate": ("generate", "generate", "Make a data set: snapshots of a cell, or samples of a family of equations."),
     "data": ("data", "data", "Look at data files, our own and other projects'."),
     "train": ("train", "train", "Train a micro model from snapshots."),
     "evaluate": ("evaluate", "evaluate", "Errors of a trained micro model on strains it has not seen."),
