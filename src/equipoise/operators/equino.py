@@ -25,7 +25,8 @@ class EquiNO(nn.Module):
 
     Args:
         n_strain: Voigt components v, 3 or 6. n_displacement_modes, n_stress_modes: modes of each field.
-        width, depth: of the hidden layers of both networks; a width of 48 or, published, 64 by default.
+        width, depth: of the hidden layers of both networks. The width is 48 by default, or five halves of the modes
+            where that is more; published, 64.
         form: `"anchored"`, exact at zero strain with a scale for each mode and tanh, or `"paper"`, as published, swish.
         seed: of the initial weights.
 
@@ -48,7 +49,8 @@ class EquiNO(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        width = {"paper": 64}.get(form, 48) if width is None else width
+        if width is None:
+            width = 64 if form == "paper" else max(48, 5 * max(n_displacement_modes, n_stress_modes) // 2)
         if form not in FORMS:
             raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}.")
         if n_strain not in (3, 6):
