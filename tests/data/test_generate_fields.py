@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from equipoise.data import generate_fields as module
 from equipoise.data.executors import ProcessExecutor
 from equipoise.data.field_store import read_fields
-from equipoise.data.generate_fields import draw_inputs, generate_fields
+from equipoise.data.generate_fields import _FieldSolver, draw_inputs, generate_fields
 from equipoise.errors import FormatError
 from equipoise.problems.registry import PROBLEMS, make_problem
 
@@ -57,7 +56,7 @@ def test_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: p
     whole = generate_fields("darcy", 7, tmp_path / "whole.h5", options=options, chunk_size=2)
     assert whole.resumed == 0
     solved: list[range] = []
-    original = module._FieldSolver.__call__
+    original = _FieldSolver.__call__
 
     def stopping(self: Any, numbers: range) -> Any:
         if len(solved) == 2:
@@ -65,7 +64,7 @@ def test_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: p
         solved.append(numbers)
         return original(self, numbers)
 
-    monkeypatch.setattr(module._FieldSolver, "__call__", stopping)
+    monkeypatch.setattr(_FieldSolver, "__call__", stopping)
     with pytest.raises(Stopped):
         generate_fields("darcy", 7, tmp_path / "d.h5", options=options, chunk_size=2)
     assert not (tmp_path / "d.h5").exists()
