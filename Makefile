@@ -38,6 +38,7 @@ BENCH := .venv/bench
 
 bench: $(READY)
 	$(BIN)/python benchmarks/micro_response.py
+	$(BIN)/python benchmarks/evolution.py
 	$(BIN)/python benchmarks/full_field.py --mesh "$(MESH)"
 	$(BIN)/python benchmarks/full_field.py --mesh "$(MESH)" --linear-solver superlu
 	rm -rf $(BENCH) && mkdir -p $(BENCH)
