@@ -34,13 +34,13 @@ def main() -> None:
     strain = uniform(arguments.count, model.box, seed=0)
     few, fewer = strain[:20], strain[:5]
     found = model.coefficients(strain)
-    some, one = found.rows(torch.arange(20)), found.rows(torch.arange(200))
+    of_few, of_many = found.rows(torch.arange(20)), found.rows(torch.arange(200))
     parts: dict[str, tuple[Callable[[], object], int]] = {
         "learned stress and tangent": (lambda: model.answer(strain), len(strain)),
         "learned coefficients of both fields": (lambda: model.coefficients(strain), len(strain)),
         "estimate of the gap (sampled)": (lambda: certificate.estimate(strain, found), len(strain)),
-        "refinement, reduced Newton steps": (lambda: certificate.refine(strain[:200], one), 200),
-        "guaranteed bound, all points (all)": (lambda: certificate.bound(few, some), len(few)),
+        "refinement, reduced Newton steps": (lambda: certificate.refine(strain[:200], of_many), 200),
+        "guaranteed bound, all points (all)": (lambda: certificate.bound(few, of_few), len(few)),
         "full-field solve (fall-back)": (lambda: solver.solve(fewer), len(fewer)),
     }
     print(describe_environment())

@@ -57,7 +57,8 @@ def main() -> None:
         for _ in range(arguments.repeats + 1):
             batch.append(seconds(lambda p=problem, s=start: p.solve(s)) / COUNT)
             loop.append(seconds(lambda p=problem, s=few: [p.solve(row[None]) for row in s]) / len(few))
-        ratio = statistics.median(b / a for a, b in zip(batch[1:], loop[1:], strict=True))
+        batch, loop = batch[1:], loop[1:]
+        ratio = statistics.median(b / a for a, b in zip(batch, loop, strict=True))
         print(f"{name:28s}{1e3 * statistics.median(batch):12.3f}{1e3 * statistics.median(loop):12.3f}{ratio:8.1f}")
     print(f"peak memory {peak_memory():.0f} MiB")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -42,7 +43,7 @@ def trailing() -> FieldDataset:
 
 
 @pytest.mark.parametrize("make", [steady, series, trailing])
-def test_what_is_written_comes_back(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_written_comes_back(tmp_path: Path, make: Callable[[], FieldDataset]) -> None:
     data = make()
     write_fields(tmp_path / "d.h5", data)
     back = read_fields(tmp_path / "d.h5")
@@ -55,7 +56,7 @@ def test_what_is_written_comes_back(tmp_path: Path, make) -> None:  # type: igno
 
 
 @pytest.mark.parametrize("make", [steady, series, trailing])
-def test_file_follows_the_rules_of_the_well(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+def test_file_follows_the_rules_of_the_well(tmp_path: Path, make: Callable[[], FieldDataset]) -> None:
     data = make()
     write_fields(tmp_path / "d.h5", data)
     with h5py.File(tmp_path / "d.h5") as file:

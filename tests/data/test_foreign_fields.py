@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,7 +29,7 @@ def test_published_darcy_files_of_neuraloperator_are_read(shared_data: Path) -> 
 
 
 class Runs:
-    def __reduce__(self):  # type: ignore[no-untyped-def]
+    def __reduce__(self) -> tuple[Any, ...]:
         return (print, ("code in the file was run",))
 
 

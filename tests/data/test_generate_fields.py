@@ -14,6 +14,7 @@ from equipoise.data.generate_fields import _FieldSolver, draw_inputs, generate_f
 from equipoise.errors import FormatError
 from equipoise.problems.registry import PROBLEMS, make_problem
 
+PERIODIC = ("advection", "burgers", "allen-cahn", "korteweg-de-vries", "kuramoto-sivashinsky", "navier-stokes")
 OPTIONS: dict[str, dict[str, Any]] = {
     "navier-stokes": {"resolution": 16, "final_time": 0.05},
     "diffusion-reaction": {"resolution": 9, "n_times": 5},
@@ -38,12 +39,23 @@ def test_a_sample_depends_on_seed_and_number_alone() -> None:
     assert not torch.equal(draw_inputs(problem, range(1), seed=4), all_of_them[:1])
 
 
+@pytest.mark.parametrize("family", PROBLEMS)
+def test_one_seed_gives_one_input_at_two_resolutions(family: str) -> None:
+    sizes = (24, 48) if family in PERIODIC else (25, 49)
+    coarse, fine = (draw_inputs(make_problem(family, resolution=n), range(2), seed=5) for n in sizes)
+    every_second = (..., *[slice(None, None, 2)] * (coarse.ndim - 2))
+    inside = (..., *[slice(1, -1)] * (coarse.ndim - 2))  # boundary values live on other points of a finer grid
+    torch.testing.assert_close(fine[every_second][inside], coarse[inside])
+
+
 def test_workers_give_the_same_file(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    options = {"resolution": 9}
-    generate_fields("darcy", 7, tmp_path / "a" / "d.h5", options=options, chunk_size=2)
+    options = {"resolution": 41}
+    generate_fields("darcy", 7, tmp_path / "a" / "d.h5", options=options, chunk_size=2, dtype="float64")
     with ProcessExecutor(2) as executor:
-        generate_fields("darcy", 7, tmp_path / "b" / "d.h5", options=options, chunk_size=2, executor=executor)
+        generate_fields(
+            "darcy", 7, tmp_path / "b" / "d.h5", options=options, chunk_size=2, dtype="float64", executor=executor
+        )
     assert read_fields(tmp_path / "a" / "d.h5").fingerprint == read_fields(tmp_path / "b" / "d.h5").fingerprint
 
 

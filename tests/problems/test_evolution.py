@@ -95,7 +95,8 @@ def test_chaotic_flows_converge_at_fourth_order_to_themselves(name: str) -> None
 
 
 def test_viscous_flow_keeps_its_mean_and_loses_enstrophy_without_forcing() -> None:
-    problem = navier_stokes(resolution=32, forcing=0.0, final_time=0.5, n_times=5)
+    # Fine enough for all modes of the initial field: coarser grids see some of them as a mean.
+    problem = navier_stokes(resolution=72, forcing=0.0, final_time=0.5, n_times=5)
     start = problem.sample(2, torch.Generator().manual_seed(1))
     fields = torch.cat([start, problem.solve(start)], 1)
     assert float(fields.mean((-1, -2)).abs().max()) < 1e-12

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from equipoise.errors import ConvergenceError
 from equipoise.problems.forced import Antiderivative, DiffusionReaction, Pendulum
 from equipoise.problems.problem import Problem
 
+Array = NDArray[np.float64]
 SMALL: dict[str, Callable[[], Problem]] = {
     "antiderivative": lambda: Antiderivative(resolution=21),
     "pendulum": lambda: Pendulum(resolution=21, final_time=3.0),
@@ -62,7 +65,7 @@ def test_reaction_is_second_order_in_time_against_an_independent_integrator() ->
         x, h = problem.input_grid.axis(0), problem.grid.spacings[1]
         source = (0.5 + x).numpy()
 
-        def rate(t: float, s, source=source, h=h):  # type: ignore[no-untyped-def]
+        def rate(t: float, s: Array, source: Array = source, h: float = h) -> Array:
             full = torch.nn.functional.pad(torch.as_tensor(s), (1, 1)).numpy()
             return 0.05 * (full[2:] - 2 * full[1:-1] + full[:-2]) / h**2 + s**2 + source[1:-1]
 

@@ -98,7 +98,7 @@ def test_threshold_gives_two_values() -> None:
 def test_unknown_methods_and_other_dimensions_are_refused() -> None:
     grid = Grid((4,))
     with pytest.raises(ValueError, match="use one of spectral, linear, cubic"):
-        resample(torch.zeros(1, 1, 4), grid, (8,), method="nearest")  # type: ignore[arg-type]
+        resample(torch.zeros(1, 1, 4), grid, (8,), method="nearest")
     with pytest.raises(ValueError, match="axes"):
         resample(torch.zeros(1, 1, 4), grid, (8, 8))
     with pytest.raises(ValueError, match="n_modes=0"):

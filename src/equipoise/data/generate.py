@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from equipoise.data.executors import Executor, SerialExecutor
-from equipoise.data.parts import PartsFolder, first_difference, locked, remove_parts
+from equipoise.data.parts import PartsFolder, is_finished, locked, open_parts, remove_parts
 from equipoise.data.snapshots import CellRecord
 from equipoise.data.store import FORMAT_VERSION, SnapshotWriter, check_arrays, inspect
-from equipoise.errors import ConvergenceError, FormatError
+from equipoise.errors import ConvergenceError
 
 __all__ = ["GenerationSummary", "Solve", "generate_snapshots"]
 
@@ -99,11 +99,11 @@ def generate_snapshots(
         "material_fingerprint": cell.material_fingerprint,
     }
     folder = path.with_name(path.name + ".parts")
-    if _is_finished(path, folder, shared, resume=resume, overwrite=overwrite):
+    if is_finished(path, folder, shared, _settings_of, resume=resume, overwrite=overwrite):
         remove_parts(folder)
         return _summary(path, len(strains), time.perf_counter() - began)
     with locked(folder):
-        parts = _open_parts(folder, {**shared, "chunk_size": chunk_size}, resume=resume)
+        parts = open_parts(folder, {**shared, "chunk_size": chunk_size}, resume=resume)
         resumed = _solve_missing(solve, strains, parts, cell, executor or SerialExecutor(), progress)
         writer = SnapshotWriter(
             path, cell, len(strains), settings=shared, compression=compression, scratch=folder / "merged.unfinished"
@@ -135,30 +135,9 @@ def _checked(strains: torch.Tensor, cell: CellRecord, path: Path, chunk_size: in
     return strains
 
 
-def _is_finished(path: Path, folder: Path, shared: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
-    """Whether the file is there and what was asked for; raises where it is in the way."""
-    if overwrite and not resume:
-        return False
-    if path.exists():
-        if not resume:
-            raise FormatError(f"{path} exists already; use --overwrite to replace it, or --resume to go on with it.")
-        difference = first_difference(inspect(path)["settings"], shared)
-        if difference is None:
-            return True
-        # Parts beside a file of other settings: an interrupted run that was allowed to overwrite it.
-        if not overwrite and not folder.exists():
-            raise FormatError(f"{path} was made with other settings: {difference}.")
-    elif folder.exists() and not resume:
-        raise FormatError(
-            f"{folder} holds an unfinished generation; use --resume to go on with it, or --overwrite to start afresh."
-        )
-    return False
-
-
-def _open_parts(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> PartsFolder:
-    if resume and (folder / "manifest.json").exists():
-        return PartsFolder.resume(folder, settings, free=frozenset({"chunk_size"}))
-    return PartsFolder.start(folder, settings)
+def _settings_of(path: Path) -> Mapping[str, Any]:
+    settings: Mapping[str, Any] = inspect(path)["settings"]
+    return settings
 
 
 def _solve_missing(

@@ -17,8 +17,7 @@ import torch
 from equipoise.data.executors import Executor, SerialExecutor
 from equipoise.data.field_dataset import FieldDataset
 from equipoise.data.field_store import read_fields, write_fields
-from equipoise.data.parts import PartsFolder, first_difference, locked, remove_parts
-from equipoise.errors import FormatError
+from equipoise.data.parts import PartsFolder, is_finished, locked, open_parts, remove_parts
 from equipoise.problems.problem import Problem
 from equipoise.problems.registry import make_problem
 
@@ -105,16 +104,15 @@ def generate_fields(
         )
     problem = make_problem(family, **dict(options or {}))
     settings = {"family": family, "options": dict(options or {}), "seed": seed, "count": count, "dtype": dtype}
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into.")
     folder = path.with_name(path.name + ".parts")
-    if _is_finished(path, folder, settings, resume=resume, overwrite=overwrite):
+    if is_finished(path, folder, settings, lambda file: read_fields(file).settings, resume=resume, overwrite=overwrite):
+        remove_parts(folder)
         return FieldGeneration(path, count, count, time.perf_counter() - began)
     with locked(folder):
         # The chunks of the first run hold: a solution may depend on its batch in the last bit.
-        shared = {**settings, "chunk_size": chunk_size}
-        if resume and (folder / "manifest.json").exists():
-            parts = PartsFolder.resume(folder, shared, free=frozenset({"chunk_size"}))
-        else:
-            parts = PartsFolder.start(folder, shared)
+        parts = open_parts(folder, {**settings, "chunk_size": chunk_size}, resume=resume)
         size = int(parts.settings["chunk_size"])
         chunks = [range(first, min(first + size, count)) for first in range(0, count, size)]
         missing = [number for number in range(len(chunks)) if number not in parts.finished]
@@ -126,7 +124,7 @@ def generate_fields(
             if progress is not None:
                 progress(done, count)
         _merge(path, parts, len(chunks), problem, settings, family)
-    remove_parts(folder)
+        remove_parts(folder)
     return FieldGeneration(path, count, resumed, time.perf_counter() - began)
 
 
@@ -146,22 +144,3 @@ def _merge(
         settings=settings,
     )
     write_fields(path, data, name=family)
-
-
-def _is_finished(path: Path, folder: Path, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}.")
-    if overwrite:
-        return False
-    if path.exists():
-        if not resume:
-            raise FormatError(f"{path} exists; choose another name, or use --overwrite.")
-        difference = first_difference(read_fields(path).settings, settings)
-        if difference is not None:
-            raise FormatError(f"{path} was made with other settings: {difference}.")
-        return True
-    if folder.exists() and not resume:
-        raise FormatError(
-            f"{folder} holds an unfinished generation; use --resume to go on with it, or --overwrite to start afresh."
-        )
-    return False

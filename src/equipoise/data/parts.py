@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 from equipoise.data.sealed_file import replace_durably
 from equipoise.errors import FormatError
 
-__all__ = ["PartsFolder", "first_difference", "locked", "remove_parts"]
+__all__ = ["PartsFolder", "first_difference", "is_finished", "locked", "open_parts", "remove_parts"]
 
 _LOCK = "lock"
 
@@ -101,6 +101,49 @@ class PartsFolder:
                 _logger.warning("%s is damaged; this part is made anew", file)
                 file.unlink()
         return files
+
+
+def is_finished(
+    path: Path,
+    folder: Path,
+    settings: Mapping[str, Any],
+    settings_of: Callable[[Path], Mapping[str, Any]],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> bool:
+    """Whether a generated file is there and what was asked for.
+
+    Args:
+        path: the file. folder: its unfinished parts. settings: of the run. settings_of: reads those of a file.
+        resume, overwrite: what the user allows.
+
+    Raises:
+        FormatError: where the file or its parts are in the way, or were made with other settings.
+    """
+    if overwrite and not resume:
+        return False
+    if path.exists():
+        if not resume:
+            raise FormatError(f"{path} exists already; use --overwrite to replace it, or --resume to go on with it.")
+        difference = first_difference(settings_of(path), settings)
+        if difference is None:
+            return True
+        # Parts beside a file of other settings: an interrupted run that was allowed to overwrite it.
+        if not overwrite and not folder.exists():
+            raise FormatError(f"{path} was made with other settings: {difference}.")
+    elif folder.exists() and not resume:
+        raise FormatError(
+            f"{folder} holds an unfinished generation; use --resume to go on with it, or --overwrite to start afresh."
+        )
+    return False
+
+
+def open_parts(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> PartsFolder:
+    """Parts to go on with where there are any and `resume` is given, else an empty folder; its chunk size holds."""
+    if resume and (folder / "manifest.json").exists():
+        return PartsFolder.resume(folder, settings, free=frozenset({"chunk_size"}))
+    return PartsFolder.start(folder, settings)
 
 
 def remove_parts(path: Path) -> None:

@@ -27,18 +27,22 @@ class FullFieldEstimate:
 
     Attributes:
         learned: the simulation whose Newton iterations FE² was made to follow.
-        evaluations: micro evaluations of the whole simulation. sampled_evaluations: those that were solved and timed.
+        sampled_evaluations: micro evaluations that were solved and timed.
         seconds_per_evaluation: mean over the sample, tangent included.
         seconds: estimated wall seconds of the whole FE² simulation, macroscale part included.
         largest_stress_difference: of the learned cell from the full field over the sample's last answers, relative.
     """
 
     learned: Simulation
-    evaluations: int
     sampled_evaluations: int
     seconds_per_evaluation: float
     seconds: float
     largest_stress_difference: float
+
+    @property
+    def evaluations(self) -> int:
+        """Micro evaluations of the whole simulation."""
+        return self.learned.evaluations
 
 
 class _Recorder(MicroModel):
@@ -98,7 +102,6 @@ def estimate_full_field(
     macroscale = learned.timings.assembly + learned.timings.solve
     return FullFieldEstimate(
         learned=learned,
-        evaluations=learned.evaluations,
         sampled_evaluations=len(recorder.seen) * len(rows),
         seconds_per_evaluation=seconds,
         seconds=macroscale + seconds * learned.evaluations,

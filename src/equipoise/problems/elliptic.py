@@ -73,7 +73,7 @@ class EllipticProblem(Problem):
 
     def solve(self, inputs: Float[torch.Tensor, "n inputs *grid"]) -> Float[torch.Tensor, "n 1 *grid"]:
         """Solutions by a sparse direct solver; see `Problem.solve`."""
-        self.check(inputs, self.input_names, what=f"inputs of {self.name}")
+        self.check_inputs(inputs)
         fields = [field.detach().double().cpu().numpy() for field in self.fields(inputs)]
         solutions = np.empty((len(inputs), *self.grid.shape))
         for row in range(len(inputs)):
@@ -81,18 +81,19 @@ class EllipticProblem(Problem):
         return torch.as_tensor(solutions[:, None]).to(inputs)
 
     def _solve(self, fields: _Arrays) -> Array:
-        data, rhs = self._discretise(fields)
         if self._factor is None:
-            self._factor = factorize(self._entries.matrix(data))
-        else:
-            self._factor.update(self._entries.ordered(data))
+            # Analysed for the Laplace operator, so that no solution depends on the samples solved before it.
+            one, zero = np.ones(self.grid.shape), np.zeros(self.grid.shape)
+            self._factor = factorize(self._entries.matrix(self._discretise(_Arrays(one, zero, zero, zero))[0]))
+        data, rhs = self._discretise(fields)
+        self._factor.update(self._entries.ordered(data))
         solution = np.array(fields.boundary)
         solution[self._inside] = self._factor.solve(rhs)
         return solution
 
     def assemble(self, inputs: Float[torch.Tensor, "inputs ..."]) -> tuple[sp.csr_array, Array]:
         """Matrix and right-hand side of one input's inner points, numbered in the order of the grid."""
-        self.check(inputs[None], self.input_names, what=f"inputs of {self.name}")
+        self.check_inputs(inputs[None])
         fields = self.fields(inputs[None])
         data, rhs = self._discretise(_Arrays(*(field[0].detach().double().cpu().numpy() for field in fields)))
         return self._entries.matrix(data), rhs
@@ -114,11 +115,9 @@ class EllipticProblem(Problem):
     def _discretise(self, fields: _Arrays) -> tuple[list[Array], Array]:
         """Diagonal and, for each axis, lower and upper neighbours' entries of all inner points; right-hand side."""
         inner = (slice(1, -1),) * self.grid.dim
-        diagonal = -np.broadcast_to(fields.reaction, self.grid.shape)[inner].copy()
-        rhs = np.broadcast_to(fields.source, self.grid.shape)[inner].copy()
+        a, diagonal, rhs = fields.conductivity, -fields.reaction[inner], fields.source[inner].copy()
         neighbours: list[Array] = []
         for axis, spacing in enumerate(self.grid.spacings):
-            a = np.broadcast_to(fields.conductivity, self.grid.shape)
             for shift in (-1, 1):
                 moved = _moved(self.grid.shape, axis, shift)
                 between = 2 * a[inner] * a[moved] / (a[inner] + a[moved]) / spacing**2
@@ -222,7 +221,7 @@ class Darcy(EllipticProblem):
         return torch.exp(field / self._deviation())
 
     def _deviation(self) -> float:
-        modes = torch.pi * torch.arange(65, dtype=torch.float64)
+        modes = torch.pi * torch.arange(self._field.n_modes + 1, dtype=torch.float64)
         squared = modes[:, None].square() + modes.square()
         variance = self._field.spectrum(squared)
         variance[0, 0] = 0

@@ -38,9 +38,7 @@ def advection(
         grid=_interval(resolution, length),
         symbol=lambda k: -1j * speed * k[0],
         nonlinear=None,
-        initial=GaussianRandomField(
-            squared_exponential_spectrum(length_scale=0.1 * length, dim=1), n_modes=resolution // 3, has_mean=True
-        ),
+        initial=GaussianRandomField(squared_exponential_spectrum(length_scale=0.1 * length, dim=1), has_mean=True),
         final_time=final_time,
         n_times=n_times,
         max_step=final_time,
@@ -65,7 +63,7 @@ def burgers(
         grid=_interval(resolution, length),
         symbol=lambda k: -viscosity * k[0].square(),
         nonlinear=_half_square_slope(1.0),
-        initial=GaussianRandomField(matern_spectrum(tau=5.0, alpha=2.0, scale=625.0), n_modes=resolution // 3),
+        initial=GaussianRandomField(matern_spectrum(tau=5.0, alpha=2.0, scale=625.0)),
         final_time=final_time,
         n_times=n_times,
         max_step=max_step,
@@ -93,7 +91,6 @@ def allen_cahn(
         nonlinear=nonlinear,
         initial=GaussianRandomField(
             squared_exponential_spectrum(length_scale=0.1 * length, dim=1, variance=0.25),
-            n_modes=resolution // 3,
             has_mean=True,
         ),
         final_time=final_time,
@@ -117,7 +114,7 @@ def korteweg_de_vries(
         symbol=lambda k: 1j * k[0] ** 3,
         nonlinear=_half_square_slope(6.0),
         initial=GaussianRandomField(
-            squared_exponential_spectrum(length_scale=3.0, dim=1, variance=0.25), n_modes=resolution // 3, has_mean=True
+            squared_exponential_spectrum(length_scale=3.0, dim=1, variance=0.25), has_mean=True
         ),
         final_time=final_time,
         n_times=n_times,
@@ -139,7 +136,7 @@ def kuramoto_sivashinsky(
         grid=_interval(resolution, length),
         symbol=lambda k: k[0].square() - k[0] ** 4,
         nonlinear=_half_square_slope(1.0),
-        initial=GaussianRandomField(squared_exponential_spectrum(length_scale=3.0, dim=1), n_modes=resolution // 3),
+        initial=GaussianRandomField(squared_exponential_spectrum(length_scale=3.0, dim=1)),
         final_time=final_time,
         n_times=n_times,
         max_step=max_step,

@@ -80,7 +80,7 @@ class SpectralEvolution(Problem):
 
     def solve(self, inputs: Float[torch.Tensor, "n inputs *grid"]) -> Float[torch.Tensor, "n times *grid"]:
         """Fields at all output times; see `Problem.solve`."""
-        self.check(inputs, self.input_names, what="initial fields")
+        self.check_inputs(inputs)
         per_sample = inputs[0].numel() * inputs.element_size() * 8
         chunks = torch.split(inputs, max(1, _CHUNK_BYTES // per_sample))
         outputs = torch.cat([self._trajectories(chunk) for chunk in chunks])
@@ -96,7 +96,7 @@ class SpectralEvolution(Problem):
         self, inputs: Float[torch.Tensor, "n inputs *grid"], outputs: Float[torch.Tensor, "n times *grid"]
     ) -> Float[torch.Tensor, "n times *grid"]:
         """Defect of each output against the propagation of the one before it, per unit of time."""
-        self.check(inputs, self.input_names, what="initial fields")
+        self.check_inputs(inputs)
         self.grid.check_field(outputs, name="outputs")
         before = torch.cat([inputs, outputs[:, :-1]], 1)
         shape = outputs.shape

@@ -5,6 +5,8 @@ The examples of the DeepONet paper; inputs are the driving function, outputs the
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 
@@ -16,9 +18,10 @@ from equipoise.spaces.random_fields import GaussianRandomField, squared_exponent
 __all__ = ["Antiderivative", "DiffusionReaction", "Pendulum"]
 
 
-def _driving(length_scale: float, count: int) -> GaussianRandomField:
+def _driving(length_scale: float) -> GaussianRandomField:
+    """Random functions of the grid's interval; modes beyond these have no weight left."""
     spectrum = squared_exponential_spectrum(length_scale=length_scale, dim=1)
-    return GaussianRandomField(spectrum, n_modes=max(32, count // 2), has_mean=True)
+    return GaussianRandomField(spectrum, n_modes=max(32, math.ceil(2 / length_scale)), has_mean=True)
 
 
 class Antiderivative(Problem):
@@ -34,7 +37,7 @@ class Antiderivative(Problem):
 
     def __init__(self, *, resolution: int = 101, length_scale: float = 0.2) -> None:
         self.grid = Grid((resolution,))
-        self._field = _driving(length_scale, resolution)
+        self._field = _driving(length_scale)
 
     def sample(self, count: int, generator: torch.Generator) -> Float[torch.Tensor, "count 1 points"]:
         """Draw rates; see `Problem.sample`."""
@@ -42,7 +45,7 @@ class Antiderivative(Problem):
 
     def solve(self, inputs: Float[torch.Tensor, "n inputs points"]) -> Float[torch.Tensor, "n 1 points"]:
         """See `Problem.solve`."""
-        self.check(inputs, self.input_names, what="rates")
+        self.check_inputs(inputs)
         steps = self.grid.spacings[0] * (inputs[..., 1:] + inputs[..., :-1]) / 2
         return torch.nn.functional.pad(steps.cumsum(-1), (1, 0))
 
@@ -75,7 +78,7 @@ class Pendulum(Problem):
             raise ValueError(f"resolution={resolution} must be at least 4 points, for cubic interpolation.")
         self.grid = Grid((resolution,), ((0.0, final_time),))
         self.stiffness = stiffness
-        self._field = _driving(length_scale, resolution)
+        self._field = _driving(length_scale)
 
     def sample(self, count: int, generator: torch.Generator) -> Float[torch.Tensor, "count 1 points"]:
         """Draw torques; see `Problem.sample`."""
@@ -83,7 +86,7 @@ class Pendulum(Problem):
 
     def solve(self, inputs: Float[torch.Tensor, "n inputs points"]) -> Float[torch.Tensor, "n 2 points"]:
         """See `Problem.solve`."""
-        self.check(inputs, self.input_names, what="torques")
+        self.check_inputs(inputs)
         torque, middle = inputs[:, 0], _midpoints(inputs[:, 0])
         state = inputs.new_zeros(len(inputs), 2)
         states = [state]
@@ -150,7 +153,7 @@ class DiffusionReaction(Problem):
     ) -> None:
         self.grid = Grid((n_times, resolution), ((0.0, final_time), (0.0, 1.0)))
         self.diffusion, self.reaction = diffusion, reaction
-        self._field = _driving(length_scale, resolution)
+        self._field = _driving(length_scale)
 
     @property
     def input_grid(self) -> Grid:
@@ -163,7 +166,7 @@ class DiffusionReaction(Problem):
 
     def solve(self, inputs: Float[torch.Tensor, "n inputs points"]) -> Float[torch.Tensor, "n 1 times points"]:
         """See `Problem.solve`."""
-        self.check(inputs, self.input_names, what="sources")
+        self.check_inputs(inputs)
         value = torch.zeros_like(inputs[:, 0])
         values = [value]
         for _ in range(self.grid.shape[0] - 1):

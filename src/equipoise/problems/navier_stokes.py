@@ -52,7 +52,7 @@ def navier_stokes(
         grid=grid,
         symbol=lambda k: -viscosity * (k[0].square() + k[1].square()),
         nonlinear=nonlinear,
-        initial=GaussianRandomField(matern_spectrum(tau=7.0, alpha=2.5, scale=7**1.5), n_modes=resolution // 3),
+        initial=GaussianRandomField(matern_spectrum(tau=7.0, alpha=2.5, scale=7**1.5)),
         final_time=final_time,
         n_times=n_times,
         max_step=max_step,

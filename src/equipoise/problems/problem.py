@@ -22,7 +22,7 @@ class Problem(ABC):
         name: as the command line knows it. grid: of the outputs, and of the inputs too but for `input_grid`.
         input_names, output_names: of the channels.
         times: of the outputs, where they are later states of the input at time zero; else empty.
-        order: at which the reference solution converges, in the step that `refined` halves.
+        order: at which the reference solution converges in its steps or spacings.
     """
 
     name: str
@@ -56,14 +56,14 @@ class Problem(ABC):
     ) -> Float[torch.Tensor, "n residuals *grid"]:
         """By how much outputs fail the discrete equations, differentiable in them; zero for `solve(inputs)`."""
 
-    def check(self, field: torch.Tensor, names: tuple[str, ...], *, what: str) -> None:
-        """Raise `ValueError` for a field of another shape, or with a value that is not finite, naming the sample."""
-        grid = self.input_grid if names == self.input_names else self.grid
-        grid.check_field(field, name=what)
-        if field.shape[1] != len(names):
+    def check_inputs(self, inputs: torch.Tensor) -> None:
+        """Raise `ValueError` for inputs of another shape, or with a value that is not finite, naming the sample."""
+        self.input_grid.check_field(inputs, name=f"the input of {self.name}")
+        names = self.input_names
+        if inputs.shape[1] != len(names):
             raise ValueError(
-                f"{what} have {field.shape[1]} channels; {self.name} has {len(names)}: {', '.join(names)}."
+                f"inputs have {inputs.shape[1]} channels; {self.name} has {len(names)}: {', '.join(names)}."
             )
-        bad = torch.nonzero(~torch.isfinite(field).flatten(1).all(1)).flatten().tolist()
+        bad = torch.nonzero(~torch.isfinite(inputs).flatten(1).all(1)).flatten().tolist()
         if bad:
-            raise ValueError(f"{what}: sample {bad[0]} holds a value that is not finite.")
+            raise ValueError(f"inputs of {self.name}: sample {bad[0]} holds a value that is not finite.")

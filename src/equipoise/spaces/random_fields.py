@@ -47,7 +47,7 @@ class GaussianRandomField:
     """
 
     spectrum: Spectrum
-    n_modes: int = 64
+    n_modes: int = 32
     has_mean: bool = False
 
     def __post_init__(self) -> None:
