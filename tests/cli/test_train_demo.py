@@ -71,7 +71,7 @@ def test_a_training_that_cannot_end_well_does_not_begin(
 
 def test_demo_leaves_a_self_contained_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "demo"
-    options = ("--snapshots", 24, "--steps", 150, "--elements", 1, "--json")
+    options = ("--snapshots", 24, "--steps", 400, "--elements", 1, "--json")
     assert run("demo", "-o", output, *options) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["displacement_error"] < 0.05

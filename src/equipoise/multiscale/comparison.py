@@ -97,13 +97,16 @@ def seconds_per_strain(model: MicroModel, *, count: int = 10_000, repeats: int =
     return float(np.median(times[1:])) / count
 
 
-def compare_with_full_field(structure: Structure, model: CertifiedModel) -> Comparison:
+def compare_with_full_field(
+    structure: Structure, model: CertifiedModel, *, full: Simulation | None = None
+) -> Comparison:
     """Simulate a structure with a learned or reduced cell and with FE² on the same cell.
 
     Args:
         structure: small enough for FE². model: whose cell the full-field model solves.
+        full: FE² of the same structure and cell, where it has been run before.
     """
-    full = simulate(structure, FullFieldRVE(model.cell))
+    full = simulate(structure, FullFieldRVE(model.cell)) if full is None else full
     simulate(structure, model)
     learned = simulate(structure, model)
     difference = np.linalg.norm(learned.displacement - full.displacement) / np.linalg.norm(full.displacement)

@@ -48,15 +48,12 @@ class AnchoredBranch(nn.Module):
         """Coefficients, `(n, v)` to `(n, modes)`."""
         return strain @ self.linear.T + self.scale * self.learned(strain)
 
-    def projected(
-        self, strain: torch.Tensor, projection: torch.Tensor, *, slope_dtype: torch.dtype | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def projected(self, strain: torch.Tensor, projection: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`projection @ coefficients` and its derivative by the strain, without autograd.
 
         Args:
             strain: `(n, v)`.
             projection: rows that the coefficients are contracted with, `(p, modes)`.
-            slope_dtype: in which the network's part of the derivative is computed, see `forward_sweep`.
 
         Returns:
             `(n, p)` and `(n, p, v)`.
@@ -64,7 +61,7 @@ class AnchoredBranch(nn.Module):
         inputs = strain / self.input_scale
         size = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True)
         weight = self.scale[:, None] * projection.T
-        network, slopes = forward_sweep(self.network, inputs, weight, slope_dtype=slope_dtype)
+        network, slopes = forward_sweep(self.network, inputs, weight)
         with torch.no_grad():
             network -= self.network(torch.zeros_like(inputs[:1])) @ weight
             linear = projection @ self.linear
@@ -102,10 +99,8 @@ class PlainBranch(nn.Module):
         """Coefficients, `(n, v)` to `(n, modes)`."""
         return self.scale * self.network(strain / self.input_scale) + self.mean
 
-    def projected(
-        self, strain: torch.Tensor, projection: torch.Tensor, *, slope_dtype: torch.dtype | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def projected(self, strain: torch.Tensor, projection: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `AnchoredBranch.projected`."""
         weight = self.scale[:, None] * projection.T
-        value, slopes = forward_sweep(self.network, strain / self.input_scale, weight, slope_dtype=slope_dtype)
+        value, slopes = forward_sweep(self.network, strain / self.input_scale, weight)
         return value + projection @ self.mean, slopes.permute(1, 2, 0) / self.input_scale

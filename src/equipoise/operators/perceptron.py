@@ -61,11 +61,7 @@ class MultilayerPerceptron(nn.Module):
 
 @torch.no_grad()
 def forward_sweep(
-    network: MultilayerPerceptron,
-    inputs: torch.Tensor,
-    projection: torch.Tensor,
-    *,
-    slope_dtype: torch.dtype | None = None,
+    network: MultilayerPerceptron, inputs: torch.Tensor, projection: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`network(inputs) @ projection` and its derivatives by the inputs, without autograd.
 
@@ -73,23 +69,20 @@ def forward_sweep(
 
     Args:
         inputs: `(n, v)`. projection: `(outputs, p)`.
-        slope_dtype: in which derivatives are computed; that of the inputs by default.
 
     Returns:
-        `(n, p)` and `(v, n, p)`; the second is the derivative by input 0, 1, ... in `slope_dtype`.
+        `(n, p)` and `(v, n, p)`; the second is the derivative by input 0, 1, ...
     """
     count, columns = inputs.shape
-    slope_dtype = inputs.dtype if slope_dtype is None else slope_dtype
     weights = [*network.weights[:-1], network.weights[-1] @ projection]
     biases = [*network.biases[:-1], network.biases[-1] @ projection]
     if len(weights) == 1:
-        slopes = weights[0].to(slope_dtype)[:, None].expand(-1, count, -1)
-        return torch.addmm(biases[0], inputs, weights[0]), slopes
+        return torch.addmm(biases[0], inputs, weights[0]), weights[0][:, None].expand(-1, count, -1)
     if network.activation == "tanh":
         weights, biases = _as_logistic(weights, biases)
-    sweep = _Sweep(network, weights, biases, slope_dtype, min(_ROWS, max(count, 1)))
+    sweep = _Sweep(network, weights, biases, min(_ROWS, max(count, 1)))
     value = inputs.new_empty(count, projection.shape[1])
-    slopes = inputs.new_empty(columns, count, projection.shape[1], dtype=slope_dtype)
+    slopes = inputs.new_empty(columns, count, projection.shape[1])
     for first in range(0, count, _ROWS):
         part = slice(first, first + _ROWS)
         sweep(inputs[part], value[part], slopes[:, part])
@@ -100,51 +93,40 @@ class _Sweep:
     """One network's layers applied to blocks of rows, in memory that is used again for each block."""
 
     def __init__(
-        self,
-        network: MultilayerPerceptron,
-        weights: list[torch.Tensor],
-        biases: list[torch.Tensor],
-        slope_dtype: torch.dtype,
-        rows: int,
+        self, network: MultilayerPerceptron, weights: list[torch.Tensor], biases: list[torch.Tensor], rows: int
     ) -> None:
         self.activation, self.weights, self.biases = network.activation, weights, biases
-        self.slope_weights = [weight.to(slope_dtype) for weight in weights]
         size = rows * max(network.sizes[1:-1])
-        self.values = weights[0].new_empty(2, size)
-        self.factors = weights[0].new_empty(2, size, dtype=slope_dtype)
-        self.slopes = weights[0].new_empty(2, network.sizes[0] * size, dtype=slope_dtype)
+        self.values, self.factor = weights[0].new_empty(2, size), weights[0].new_empty(size)
+        self.slopes = weights[0].new_empty(2, network.sizes[0] * size)
 
     def __call__(self, inputs: torch.Tensor, value: torch.Tensor, slopes: torch.Tensor) -> None:
-        hidden = inputs
-        carried = self.slope_weights[0][:, None]
-        last = len(self.weights) - 1
+        count, columns = inputs.shape
+        hidden, carried = inputs, self.weights[0][:, None]
         for layer, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
-            shape = (len(inputs), weight.shape[1])
-            following = self.values[layer % 2, : shape[0] * shape[1]].view(shape)
+            width = weight.shape[1]
+            following = self.values[layer % 2, : count * width].view(count, width)
             hidden = torch.addmm(bias, hidden, weight, out=following)
             factor = self._activate(hidden)
-            size = slopes.shape[0] * shape[0] * shape[1]
-            rows = self.slopes[layer % 2, :size].view(slopes.shape[0], *shape)
+            rows = self.slopes[layer % 2, : columns * count * width].view(columns, count, width)
             if layer == 0:
                 torch.mul(carried, factor, out=rows)
             else:
-                torch.mm(carried.view(-1, weight.shape[0]), self.slope_weights[layer], out=rows.view(-1, shape[1]))
+                torch.mm(carried.view(-1, weight.shape[0]), weight, out=rows.view(-1, width))
                 rows *= factor
             carried = rows
-        torch.addmm(self.biases[last], hidden, self.weights[last], out=value)
-        slopes.copy_((carried.view(-1, carried.shape[2]) @ self.slope_weights[last]).view(slopes.shape))
+        torch.addmm(self.biases[-1], hidden, self.weights[-1], out=value)
+        slopes.copy_((carried.view(-1, carried.shape[2]) @ self.weights[-1]).view(slopes.shape))
 
     def _activate(self, hidden: torch.Tensor) -> torch.Tensor:
         """Apply the activation in place; its derivative. For `"tanh"` it is the logistic function of `_as_logistic`."""
-        copy, factor = (held[: hidden.numel()].view(hidden.shape) for held in self.factors)
+        factor = self.factor[: hidden.numel()].view(hidden.shape)
         if self.activation == "tanh":
-            logistic = hidden.sigmoid_()
-            if factor.dtype != hidden.dtype:
-                logistic = copy.copy_(hidden)
-            return torch.addcmul(logistic, logistic, logistic, value=-1, out=factor)
+            hidden.sigmoid_()
+            return torch.addcmul(hidden, hidden, hidden, value=-1, out=factor)
         gate = torch.sigmoid(hidden)
         hidden *= gate
-        return factor.copy_(torch.addcmul(gate, hidden, 1 - gate))
+        return torch.addcmul(gate, hidden, 1 - gate, out=factor)
 
 
 def _as_logistic(

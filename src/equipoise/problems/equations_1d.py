@@ -1,4 +1,8 @@
-"""Advection, Burgers, Allen-Cahn, Korteweg-de Vries and Kuramoto-Sivashinsky on periodic intervals."""
+"""Advection, Burgers, Allen-Cahn, Korteweg-de Vries and Kuramoto-Sivashinsky on periodic intervals.
+
+Everything is dimensionless. `resolution` counts points, `length` is that of the interval; `final_time`, `n_times`,
+`max_step` and the errors are those of `SpectralEvolution`.
+"""
 
 from __future__ import annotations
 
