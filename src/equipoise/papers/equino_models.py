@@ -130,19 +130,21 @@ def _fit(model: nn.Module, objective: RegressionObjective, bench: Bench) -> floa
 
 
 def _pod_deeponet(bench: Bench) -> Trained:
-    """Branch regressed on the stress coefficients of the snapshots; its trunk are the modes."""
+    """Branch regressed on the snapshots' coefficients in the norm of the stress; its trunk are the stress modes."""
     bases = bench.bases
     generator = torch.Generator().manual_seed(bench.seed)
     network = MultilayerPerceptron((bench.cell.n_strain, 64, 64, 64, 64, bases.n_stress_modes), generator=generator)
     half = (bench.box[1] - bench.box[0]) / 2
-    coefficients = bases.stress_coefficients
+    spread = bases.stress_coefficients.std(0)
+    sizes = (bench.cell.average(bases.stress_modes.permute(2, 0, 1).square()).sum(-1)).sqrt()
 
     def answer(model: nn.Module, strain: torch.Tensor) -> torch.Tensor:
-        return model(strain / half)
+        return model(strain / half) * spread
 
-    objective = RegressionObjective(bases.strain, coefficients, answer, scale=coefficients.std(0))
+    scale = sizes[0] * spread[0] / sizes
+    objective = RegressionObjective(bases.strain, bases.stress_coefficients, answer, scale=scale)
     seconds = _fit(network, objective, bench)
-    model = StressNetworkModel(bench.cell, lambda strain: bases.stress(network(strain / half)), box=bench.box)
+    model = StressNetworkModel(bench.cell, lambda strain: bases.stress(answer(network, strain)), box=bench.box)
     return Trained(model, "stress data", seconds)
 
 
