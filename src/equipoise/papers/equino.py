@@ -41,7 +41,7 @@ _LEARNED = ("equino_paper_form", "pod_deeponet", "vpionet", "vpionet_secant", "p
 
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"snapshots": 16, "modes": (6,), "steps": 600, "baseline_steps": 60, "collocation": 200, "tests": 10},
-    "cpu": {"snapshots": 100, "modes": (16,), "steps": 3000, "baseline_steps": 180, "collocation": 1000, "tests": 50},
+    "cpu": {"snapshots": 100, "modes": (16,), "steps": 3000, "baseline_steps": 150, "collocation": 1000, "tests": 50},
     "gpu": {
         "snapshots": 100,
         "modes": (16, 24, 32),
