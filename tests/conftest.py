@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import config, install_import_hook
 
 # Not in spaces and cli: they are the border, where values of a wrong type are expected and get a sentence of their own.
-_CHECKED_ROOMS = ("data", "multiscale", "operators", "papers", "problems", "solvers", "training", "viz")
+_CHECKED_ROOMS = ("data", "multiscale", "nn", "operators", "papers", "problems", "solvers", "training", "viz")
 install_import_hook([f"equipoise.{room}" for room in _CHECKED_ROOMS], "runtime_types.checked")
 
 
