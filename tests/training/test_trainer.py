@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from equipoise.errors import ConvergenceError, FormatError
-from equipoise.operators.perceptron import MultilayerPerceptron
+from equipoise.nn.perceptron import MultilayerPerceptron
 from equipoise.training.phases import Phase
 from equipoise.training.trainer import Trainer
 from equipoise.training.training_state import load_training_state, save_training_state
@@ -79,7 +79,7 @@ def test_resuming_gives_the_same_bits_where_sizes_are_no_multiples_of_a_cache_li
 def test_a_state_is_read_to_addresses_as_even_as_those_of_fresh_tensors(tmp_path: Path) -> None:
     weights = {f"part{size}": torch.rand(size, dtype=torch.float64) for size in range(1, 12)}
     save_training_state(tmp_path / "state", weights, {}, torch.zeros(3, dtype=torch.uint8), {})
-    read = load_training_state(tmp_path / "state")[0]
+    read = load_training_state(tmp_path / "state").weights
     assert all(tensor.data_ptr() % 64 == 0 for tensor in read.values())
 
 
@@ -127,7 +127,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
 
 
 def test_bad_phases_are_refused() -> None:
-    with pytest.raises(ValueError, match="adam, soap, lbfgs"):
+    with pytest.raises(ValueError, match="adam, adamw, soap, lbfgs"):
         Phase("sgd")
     with pytest.raises(ValueError, match="batch_size=0"):
         Phase(batch_size=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from equipoise.operators.perceptron import MultilayerPerceptron, forward_sweep
+from equipoise.nn.perceptron import MultilayerPerceptron, forward_sweep
 
 __all__ = ["AnchoredBranch", "PlainBranch"]
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from equipoise.operators.perceptron import MultilayerPerceptron
+from equipoise.nn.perceptron import MultilayerPerceptron
 
 __all__ = ["DeepONet"]
 

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from equipoise.nn.perceptron import MultilayerPerceptron
 from equipoise.operators.branch import AnchoredBranch, PlainBranch
-from equipoise.operators.perceptron import MultilayerPerceptron
 
 __all__ = ["EquiNO"]
 

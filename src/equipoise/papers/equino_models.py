@@ -15,7 +15,7 @@ from equipoise.multiscale.baselines import DisplacementNetworkModel, StressNetwo
 from equipoise.multiscale.equino import EquiNOModel
 from equipoise.multiscale.micro import MicroModel
 from equipoise.multiscale.reduced_model import ReducedRVE
-from equipoise.operators.perceptron import MultilayerPerceptron
+from equipoise.nn.perceptron import MultilayerPerceptron
 from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.cubature import Cubature

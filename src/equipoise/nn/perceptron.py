@@ -11,20 +11,29 @@ from torch import nn
 
 __all__ = ["MultilayerPerceptron", "forward_sweep"]
 
-ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"swish": nn.functional.silu, "tanh": torch.tanh}
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "swish": nn.functional.silu,
+    "tanh": torch.tanh,
+    "gelu": nn.functional.gelu,
+    "relu": torch.relu,
+}
+
+_SWEPT = ("swish", "tanh")
 
 # Rows of a sweep whose layers stay in the cache of one core.
 _ROWS = 1024
 
 
 class MultilayerPerceptron(nn.Module):
-    """Fully connected network with an activation after every layer but the last.
+    """Fully connected network with an activation after every layer, but after the last only if asked.
 
     Args:
         sizes: widths from input to output, such as `(3, 64, 64, 16)`.
-        generator: source of the Glorot-uniform weights; biases start at zero.
-        activation: `"swish"` or `"tanh"`.
+        generator: source of the weights; biases start at zero.
+        activation: `"swish"`, `"tanh"`, `"gelu"` or `"relu"`.
         dtype: of the parameters, float64 by default.
+        distribution: of the initial weights, `"uniform"` or `"normal"`, of the variance of Glorot and Bengio (2010).
+        last_activation: whether the last layer is followed by the activation too.
     """
 
     def __init__(
@@ -34,18 +43,26 @@ class MultilayerPerceptron(nn.Module):
         generator: torch.Generator,
         activation: str = "swish",
         dtype: torch.dtype = torch.float64,
+        distribution: str = "uniform",
+        last_activation: bool = False,
     ) -> None:
         super().__init__()
         if len(sizes) < 2 or min(sizes) < 1:
             raise ValueError(f"sizes={sizes} must hold two or more positive widths.")
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation={activation!r} is unknown; use one of {', '.join(ACTIVATIONS)}.")
-        self.sizes, self.activation = tuple(sizes), activation
+        if distribution not in ("uniform", "normal"):
+            raise ValueError(f"distribution={distribution!r} is unknown; use 'uniform' or 'normal'.")
+        self.sizes, self.activation, self.last_activation = tuple(sizes), activation, last_activation
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for inputs, outputs in pairwise(sizes):
-            bound = (6 / (inputs + outputs)) ** 0.5
-            uniform = torch.rand(inputs, outputs, generator=generator, dtype=torch.float64)
-            self.weights.append(nn.Parameter(((2 * uniform - 1) * bound).to(dtype)))
+            if distribution == "normal":
+                spread = (2 / (inputs + outputs)) ** 0.5
+                weight = spread * torch.randn(inputs, outputs, generator=generator, dtype=torch.float64)
+            else:
+                bound = (6 / (inputs + outputs)) ** 0.5
+                weight = (2 * torch.rand(inputs, outputs, generator=generator, dtype=torch.float64) - 1) * bound
+            self.weights.append(nn.Parameter(weight.to(dtype)))
             self.biases.append(nn.Parameter(torch.zeros(outputs, dtype=dtype)))
 
     def forward(self, inputs: Float[torch.Tensor, "n inputs"]) -> Float[torch.Tensor, "n outputs"]:
@@ -54,7 +71,7 @@ class MultilayerPerceptron(nn.Module):
         hidden = inputs
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             hidden = torch.addmm(bias, hidden, weight)
-            if layer < len(self.weights) - 1:
+            if layer < len(self.weights) - 1 or self.last_activation:
                 hidden = activate(hidden)
         return hidden
 
@@ -72,7 +89,12 @@ def forward_sweep(
 
     Returns:
         `(n, p)` and `(v, n, p)`; the second is the derivative by input 0, 1, ...
+
+    Raises:
+        ValueError: for an activation that has no sweep, or one after the last layer.
     """
+    if network.activation not in _SWEPT or network.last_activation:
+        raise ValueError(f"a sweep needs {' or '.join(_SWEPT)}, and a linear last layer; see `nn.jets` for others.")
     count, columns = inputs.shape
     weights = [*network.weights[:-1], network.weights[-1] @ projection]
     biases = [*network.biases[:-1], network.biases[-1] @ projection]
