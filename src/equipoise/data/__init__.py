@@ -14,6 +14,7 @@ from equipoise.data.generate_fields import generate_fields
 from equipoise.data.sampling import laplace, latin_hypercube, sobol, symmetric_box, uniform
 from equipoise.data.snapshot_solver import SnapshotSolver
 from equipoise.data.snapshots import CellRecord, Snapshots
+from equipoise.data.split import Split
 from equipoise.data.store import inspect, read_snapshots, write_snapshots
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "SerialExecutor",
     "SnapshotSolver",
     "Snapshots",
+    "Split",
     "generate_fields",
     "generate_snapshots",
     "inspect",

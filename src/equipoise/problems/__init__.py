@@ -8,8 +8,10 @@ from equipoise.problems.evolution import SpectralEvolution
 from equipoise.problems.forced import Antiderivative, DiffusionReaction, Pendulum
 from equipoise.problems.navier_stokes import navier_stokes
 from equipoise.problems.problem import Problem
+from equipoise.problems.registry import PROBLEMS, make_problem
 
 __all__ = [
+    "PROBLEMS",
     "Antiderivative",
     "Darcy",
     "DiffusionReaction",
@@ -24,5 +26,6 @@ __all__ = [
     "burgers",
     "korteweg_de_vries",
     "kuramoto_sivashinsky",
+    "make_problem",
     "navier_stokes",
 ]

@@ -21,8 +21,9 @@ def l2_norm(field: Float[torch.Tensor, "batch channel *grid"], grid: Grid) -> Fl
         ValueError: for a field that does not live on the grid.
     """
     grid.check_field(field)
-    weights = grid.weights(dtype=field.dtype, device=field.device)
-    return (field.square() * weights).flatten(1).sum(1).sqrt()
+    # The vector norm, unlike a root of a sum, has a gradient at zero.
+    roots = grid.weights(dtype=field.dtype, device=field.device).sqrt()
+    return torch.linalg.vector_norm((field * roots).flatten(1), dim=1)
 
 
 def gradient(
@@ -51,7 +52,7 @@ def h1_norm(
 ) -> Float[torch.Tensor, " batch"]:
     """`(integral of u^2 + |grad u|^2)^(1/2)`; without the first term for the seminorm."""
     slopes = l2_norm(gradient(field, grid).flatten(1, 2), grid)
-    return slopes if seminorm else torch.hypot(l2_norm(field, grid), slopes)
+    return slopes if seminorm else torch.linalg.vector_norm(torch.stack([l2_norm(field, grid), slopes]), dim=0)
 
 
 def sobolev_norm(
@@ -67,7 +68,6 @@ def sobolev_norm(
     """
     grid.check_field(field)
     coefficients = series_coefficients(field, grid)
-    power = coefficients.real.square() + coefficients.imag.square()
     factor = (1 + squared_wavenumber(grid, dtype=field.dtype, device=field.device)) ** order * grid.volume
     for axis in range(grid.dim):
         if not grid.wraps[axis]:
@@ -77,7 +77,7 @@ def sobolev_norm(
             shape = [1] * grid.dim
             shape[axis] = grid.shape[axis]
             factor = factor * halves.view(shape)
-    return (power * factor).flatten(1).sum(1).sqrt()
+    return torch.linalg.vector_norm((coefficients * factor.sqrt()).flatten(1), dim=1)
 
 
 def relative_error(

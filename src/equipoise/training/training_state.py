@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +15,53 @@ from safetensors.torch import save_file
 
 from equipoise.errors import FormatError
 
-__all__ = ["load_training_state", "save_training_state"]
+__all__ = ["TrainingState", "load_training_state", "save_training_state"]
 
-_VERSION = "1"
+_VERSION = "2"
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What `save_training_state` wrote.
+
+    Attributes:
+        weights: at the checkpoint. optimiser: its state. random_state: of torch's generator on the CPU.
+        progress: plain values. best: weights at the best validation, or `None`.
+    """
+
+    weights: dict[str, torch.Tensor]
+    optimiser: dict[str, Any]
+    random_state: torch.Tensor
+    progress: dict[str, Any]
+    best: dict[str, torch.Tensor] | None
 
 
 def save_training_state(
     path: Path,
     weights: Mapping[str, torch.Tensor],
     optimiser: Mapping[str, Any],
-    generator: torch.Tensor,
+    random_state: torch.Tensor,
     progress: Mapping[str, Any],
+    *,
+    best: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write weights, optimiser state, generator state and progress; the file appears when it is whole."""
+    """Write what a training needs to go on; the file appears when it is whole. See `TrainingState`."""
     tensors: dict[str, torch.Tensor] = {}
-    skeleton = _flatten({"weights": dict(weights), "optimiser": dict(optimiser), "generator": generator}, tensors)
+    whole = {
+        "weights": dict(weights),
+        "optimiser": dict(optimiser),
+        "random_state": random_state,
+        "best": None if best is None else dict(best),
+    }
+    skeleton = _flatten(whole, tensors)
     metadata = {"version": _VERSION, "skeleton": json.dumps(skeleton), "progress": json.dumps(dict(progress))}
     temporary = path.with_name(path.name + ".partial")
     save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, temporary, metadata=metadata)
     os.replace(temporary, path)
 
 
-def load_training_state(
-    path: Path,
-) -> tuple[dict[str, torch.Tensor], dict[str, Any], torch.Tensor, dict[str, Any]]:
-    """Read what `save_training_state` wrote: weights, optimiser state, generator state, progress.
+def load_training_state(path: Path) -> TrainingState:
+    """Read what `save_training_state` wrote.
 
     Raises:
         FileNotFoundError: if there is no such file. FormatError: for a file that is damaged or of another version.
@@ -54,7 +77,7 @@ def load_training_state(
     if metadata.get("version") != _VERSION:
         raise FormatError(f"{path} is not a training state of version {_VERSION}.")
     whole = _restore(json.loads(metadata["skeleton"]), tensors)
-    return whole["weights"], whole["optimiser"], whole["generator"], json.loads(metadata["progress"])
+    return TrainingState(**whole, progress=json.loads(metadata["progress"]))
 
 
 def _flatten(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
