@@ -7,6 +7,7 @@ The trainer asks this object for what differs: the wrapped model, the backward p
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -40,8 +41,12 @@ class Acceleration:
         """What is to step in place of the optimiser."""
         return optimiser
 
-    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        """Add gradients; those of all processes are averaged at the last part of a step."""
+    def part(self, *, last: bool) -> AbstractContextManager[None]:
+        """Around forward and backward of one part of a step; gradients of all processes are averaged at the last."""
+        return nullcontext()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add gradients."""
         loss.backward()
 
     def clip(self, model: nn.Module, norm: float) -> None:
@@ -76,12 +81,13 @@ class _Accelerated(Acceleration):
     def optimiser(self, optimiser: torch.optim.Optimizer) -> Any:
         return self._accelerator.prepare_optimizer(optimiser)
 
-    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+    def part(self, *, last: bool) -> AbstractContextManager[None]:
         if last or self._model is None:
-            self._accelerator.backward(loss)
-            return
-        with self._accelerator.no_sync(self._model):
-            self._accelerator.backward(loss)
+            return nullcontext()
+        return self._accelerator.no_sync(self._model)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        self._accelerator.backward(loss)
 
     def clip(self, model: nn.Module, norm: float) -> None:
         self._accelerator.clip_grad_norm_(model.parameters(), norm)

@@ -193,7 +193,7 @@ class Trainer:
             loss: torch.Tensor = sum(terms.values(), start=torch.zeros(()))
             value = float(loss.detach())
             self._check_finite(value, terms, number, step)
-            self.acceleration.backward(loss, last=True)
+            self.acceleration.backward(loss)
             return value
         whole = torch.arange(self.objective.size) if samples is None else samples
         if len(whole) < processes:
@@ -202,10 +202,11 @@ class Trainer:
         parts = [part for part in torch.tensor_split(mine, accumulate) if len(part)]
         for place, part in enumerate(parts):
             share = len(part) / len(whole) * processes
-            found = {name: share * term for name, term in self.objective(model, part).items()}
-            loss = sum(found.values(), start=torch.zeros(()))
-            self._check_finite(float(loss.detach()), found, number, step)
-            self.acceleration.backward(loss, last=place == len(parts) - 1)
+            with self.acceleration.part(last=place == len(parts) - 1):
+                found = {name: share * term for name, term in self.objective(model, part).items()}
+                loss = sum(found.values(), start=torch.zeros(()))
+                self._check_finite(float(loss.detach()), found, number, step)
+                self.acceleration.backward(loss)
             for name, term in found.items():
                 terms[name] = terms[name] + term.detach() if name in terms else term.detach()
         for name in terms:
