@@ -16,7 +16,7 @@ def field(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("levels", "side", "channels", "views"), [(0, 148, 1, 1), (1, 84, 2, 2), (2, 52, 3, 3)])
+@pytest.mark.parametrize(("levels", "side", "channels"), [(0, 148, 1), (1, 84, 2), (2, 52, 3)])
 def test_shapes_are_those_of_the_published_table(levels: int, side: int, channels: int) -> None:
     halo = halo_points((128, 128), 0.078125)
     assert halo == (10, 10)
