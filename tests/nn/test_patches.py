@@ -106,7 +106,7 @@ def test_bad_sizes_are_named() -> None:
         view_positions(8, 0, 0, 0, "zero")
     with pytest.raises(ValueError, match="not whole fields of 4 patches"):
         stitch(field(3, 1, 4, 4), 1)
-    with pytest.raises(ValueError, match="between none and its side"):
+    with pytest.raises(ValueError, match="take from none to its side"):
         halo_points((8, 8), -1)
     with pytest.raises(ValueError, match="has 3 axes, the grid has 2"):
         halo_points((8, 8), (1, 1, 1))
