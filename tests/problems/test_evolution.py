@@ -48,6 +48,9 @@ SMALL: dict[str, Callable[..., SpectralEvolution]] = {
     "korteweg-de-vries": lambda **o: korteweg_de_vries(resolution=64, final_time=0.1, **o),
     "kuramoto-sivashinsky": lambda **o: kuramoto_sivashinsky(resolution=64, final_time=1.0, **o),
     "navier-stokes": lambda **o: navier_stokes(resolution=32, final_time=0.2, **o),
+    "driven navier-stokes": lambda **o: navier_stokes(
+        resolution=32, length=2 * math.pi, viscosity=0.005, final_time=0.5, input_field="forcing", **o
+    ),
 }
 
 
@@ -83,6 +86,20 @@ def test_forcing_alone_grows_linearly_at_first() -> None:
     x = problem.grid.points().sum(-1) * 2 * torch.pi
     found = problem.solve(torch.zeros(1, 1, 16, 16, dtype=torch.float64))[0, 0]
     torch.testing.assert_close(found, 1e-4 * (x.sin() + x.cos()), rtol=1e-9, atol=1e-14)
+
+
+def test_random_forcing_drives_the_fluid_as_a_known_one_does() -> None:
+    options = {"resolution": 32, "viscosity": 0.01, "final_time": 0.4, "n_times": 2}
+    known, driven = navier_stokes(forcing=0.1, **options), navier_stokes(input_field="forcing", **options)
+    phase = known.grid.points().sum(-1) * 2 * torch.pi
+    found = driven.solve(0.1 * (phase.sin() + phase.cos())[None, None])
+    torch.testing.assert_close(found, known.solve(torch.zeros(1, 1, 32, 32, dtype=torch.float64)))
+
+
+def test_random_forcing_has_the_size_documented() -> None:
+    problem = navier_stokes(resolution=64, length=2 * math.pi, input_field="forcing")
+    size = problem.sample(200, torch.Generator().manual_seed(0)).square().mean().sqrt()
+    assert size.item() == pytest.approx(1.36, rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["kuramoto-sivashinsky", "navier-stokes"])
@@ -150,6 +167,8 @@ def test_bad_input_is_named() -> None:
         problem.solve(start)
     with pytest.raises(ValueError, match="must be positive"):
         burgers(final_time=-1.0)
+    with pytest.raises(ValueError, match="one of initial, forcing"):
+        navier_stokes(input_field="velocity")
 
 
 def test_blow_up_is_an_error_and_no_nan() -> None:

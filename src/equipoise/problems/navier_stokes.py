@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import torch
 
+from equipoise.problems.driven import DrivenEvolution
 from equipoise.problems.evolution import SpectralEvolution
 from equipoise.spaces.grid import Grid
 from equipoise.spaces.random_fields import GaussianRandomField, matern_spectrum
 
 __all__ = ["navier_stokes"]
 
+_INPUT_FIELDS = ("initial", "forcing")
 Transform = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -24,15 +26,26 @@ def navier_stokes(
     final_time: float = 1.0,
     n_times: int = 1,
     max_step: float = 5e-3,
+    input_field: str = "initial",
 ) -> SpectralEvolution:
     """`w_t + u . grad w = nu Laplace w + f` with `f = F (sin(2 pi (x + y) / L) + cos(2 pi (x + y) / L))`.
 
     Args:
         resolution: points along each side. viscosity: nu. forcing: F; zero lets the flow decay.
         length: side L. final_time, n_times, max_step: see `SpectralEvolution`.
+        input_field: `"initial"`, the vorticity at first; or `"forcing"`, a random f for each sample that drives the
+            fluid from rest, drawn from `N(0, 2 (27 L)^2 (-Laplace + 9)^-4)` (root mean square 1.36 for L = 2 pi);
+            `forcing` then has no meaning.
 
-    Source: Li et al. (2021), for forcing and the distribution `N(0, 7^1.5 (-Laplace + 49)^-2.5)`.
+    Raises:
+        ValueError: for another input field.
+
+    Source: Li et al. (2021), for forcing and the distribution `N(0, 7^1.5 (-Laplace + 49)^-2.5)`; random forcing after
+    Kossaifi et al. (2024), whose amplitude and horizon are not published.
     """
+    if input_field not in _INPUT_FIELDS:
+        raise ValueError(f"input_field={input_field!r} of navier-stokes must be one of {', '.join(_INPUT_FIELDS)}.")
+    is_driven = input_field == "forcing"
     grid = Grid((resolution, resolution), ((0.0, length), (0.0, length)), True)
 
     def nonlinear(k: list[torch.Tensor], spectrum: torch.Tensor, values: Transform, spectra: Transform) -> torch.Tensor:
@@ -42,15 +55,29 @@ def navier_stokes(
         velocity_and_slope = torch.cat([1j * ky * stream, -1j * kx * stream, 1j * kx * spectrum, 1j * ky * spectrum], 1)
         u, v, slope_x, slope_y = values(velocity_and_slope).chunk(4, 1)
         rate = -torch.addcmul(u * slope_x, v, slope_y)
-        if forcing:
+        if forcing and not is_driven:
             phase = 2 * torch.pi / length * grid.points(dtype=rate.dtype, device=rate.device).sum(-1)
             rate = rate + forcing * (phase.sin() + phase.cos())
         return spectra(rate)
 
+    def symbol(k: list[torch.Tensor]) -> torch.Tensor:
+        return -viscosity * (k[0].square() + k[1].square())
+
+    if is_driven:
+        return DrivenEvolution(
+            name="navier-stokes",
+            grid=grid,
+            symbol=symbol,
+            nonlinear=nonlinear,
+            forcing=GaussianRandomField(matern_spectrum(tau=3.0, alpha=4.0, scale=2 * (27 * length) ** 2)),
+            final_time=final_time,
+            n_times=n_times,
+            max_step=max_step,
+        )
     return SpectralEvolution(
         name="navier-stokes",
         grid=grid,
-        symbol=lambda k: -viscosity * (k[0].square() + k[1].square()),
+        symbol=symbol,
         nonlinear=nonlinear,
         initial=GaussianRandomField(matern_spectrum(tau=7.0, alpha=2.5, scale=7**1.5)),
         final_time=final_time,
