@@ -135,7 +135,17 @@ def train_stress_deeponet(
     marks = (2.0 * (cell.point_tags == _FIBRE) - 1.0)[:, None].to(cell.device)
     points = torch.cat([cell.positions, marks], -1)
     extent = tuple(float(x) for x in cell.mesh.bounds[1] - cell.mesh.bounds[0])
-    network = DeepONet(n_inputs=cell.n_strain, dim=cell.dim + 1, n_outputs=cell.n_strain, periods=extent, seed=seed)
+    network = DeepONet(
+        sensors=cell.n_strain,
+        dim=cell.dim + 1,
+        out_channels=cell.n_strain,
+        n_modes=32,
+        branch=(64, 64, 64),
+        trunk=(64, 64, 64),
+        activation="swish",
+        periods=extent,
+        seed=seed,
+    ).double()
     model = _ScaledField(network.to(cell.device), (box[1] - box[0]) / 2, stress.flatten(0, 1).std(0))
     generator = torch.Generator().manual_seed(seed)
     seen = torch.randperm(cell.n_points, generator=generator)[:n_points].to(cell.device)
