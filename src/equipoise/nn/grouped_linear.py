@@ -59,7 +59,7 @@ class GroupedPerceptron(nn.Module):
         last = len(self.weights) - 1
         # The first layer of all groups is one matrix product, because they read the same.
         first = inputs @ self.weights[0].permute(1, 0, 2).flatten(1)
-        hidden = first.view(len(inputs), self.groups, -1).transpose(0, 1) + self.biases[0]
+        hidden = first.view(inputs.shape[0], self.groups, -1).transpose(0, 1) + self.biases[0]
         if last > 0 or self.last_activation:
             hidden = activate(hidden)
         for layer in range(1, len(self.weights)):

@@ -102,7 +102,7 @@ class BranchTrunk(nn.Module, ABC):
         coefficients = self.branch(inputs)
         if points is None:
             return self.contract(coefficients, self.trunk(None))
-        self.check_points(points, len(coefficients))
+        self.check_points(points, coefficients.shape[0])
         if points.ndim == 2:
             return self._finish(self.contract(coefficients, self.trunk(points)), points)
         flat = points.flatten(0, 1)
@@ -125,7 +125,7 @@ class BranchTrunk(nn.Module, ABC):
         if order not in (1, 2):
             raise ValueError(f"order={order} must be 1 or 2.")
         coefficients = self.branch(inputs)
-        self.check_points(points, len(coefficients))
+        self.check_points(points, coefficients.shape[0])
         trunk = self.trunk_jet(points, order)
         factor = None if self.boundary is None else self.boundary.jet(points, order)
         if factor is not None:
@@ -158,7 +158,7 @@ class BranchTrunk(nn.Module, ABC):
                 f"points have shape {tuple(points.shape)}; give (point, {self.dim}) for all functions, or "
                 f"(batch, point, {self.dim}) for each its own."
             )
-        if points.ndim == 3 and len(points) != batch:
+        if points.ndim == 3 and points.shape[0] != batch:
             raise ValueError(f"points of {len(points)} functions came with {batch} inputs; give as many of each.")
 
     def _finish(self, values: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

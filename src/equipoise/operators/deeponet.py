@@ -171,14 +171,14 @@ class DeepONet(BranchTrunk):
         if isinstance(self.branch_net, ConvolutionalEncoder):
             flat = flat.unflatten(1, self.shape)
         found: torch.Tensor = self.branch_net(flat)
-        return found.reshape(len(flat), -1, self.n_modes)
+        return found.reshape(flat.shape[0], -1, self.n_modes)
 
     def trunk(self, points: torch.Tensor | None) -> torch.Tensor:
         """Functions at points, `(n, q, p)`; q is 1 for `"split_branch"`."""
         if points is None:
             return super().trunk(points)
         found: torch.Tensor = self.trunk_net(self.feature_map(points))
-        return found.reshape(len(points), -1, self.n_modes)
+        return found.reshape(points.shape[0], -1, self.n_modes)
 
     def trunk_jet(self, points: torch.Tensor, order: int) -> Jet:
         """See `BranchTrunk.trunk_jet`."""

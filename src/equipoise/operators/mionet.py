@@ -91,14 +91,14 @@ class MIONet(BranchTrunk):
         flat = flat_sensors(inputs, (sum(self.sensors),), name="MIONet")
         parts = [net(part) for net, part in zip(self.branch_nets, flat.split(self.sensors, 1), strict=True)]
         found: torch.Tensor = math.prod(parts[1:], start=parts[0])
-        return found.view(len(flat), self.out_channels, self.n_modes)
+        return found.view(flat.shape[0], self.out_channels, self.n_modes)
 
     def trunk(self, points: torch.Tensor | None) -> torch.Tensor:
         """Functions at points, `(n, q, p)`."""
         if points is None:
             return super().trunk(points)
         found: torch.Tensor = self.trunk_net(self.feature_map(points))
-        return found.view(len(points), self.out_channels, self.n_modes)
+        return found.view(points.shape[0], self.out_channels, self.n_modes)
 
     def trunk_jet(self, points: torch.Tensor, order: int) -> Jet:
         """See `BranchTrunk.trunk_jet`."""
