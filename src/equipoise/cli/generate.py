@@ -96,6 +96,7 @@ def rve(
 FAMILIES = (
     "antiderivative",
     "pendulum",
+    "nonlinear-ode",
     "diffusion-reaction",
     "darcy",
     "poisson",

@@ -5,7 +5,7 @@ Start reading at `problem.py`; `mechanics` is the periodic unit cell of two-scal
 from equipoise.problems.elliptic import Darcy, EllipticProblem, Helmholtz, Poisson
 from equipoise.problems.equations_1d import advection, allen_cahn, burgers, korteweg_de_vries, kuramoto_sivashinsky
 from equipoise.problems.evolution import SpectralEvolution
-from equipoise.problems.forced import Antiderivative, DiffusionReaction, Pendulum
+from equipoise.problems.forced import Antiderivative, DiffusionReaction, NonlinearODE, Pendulum
 from equipoise.problems.navier_stokes import navier_stokes
 from equipoise.problems.problem import Problem
 from equipoise.problems.registry import PROBLEMS, make_problem
@@ -17,6 +17,7 @@ __all__ = [
     "DiffusionReaction",
     "EllipticProblem",
     "Helmholtz",
+    "NonlinearODE",
     "Pendulum",
     "Poisson",
     "Problem",

@@ -1,4 +1,4 @@
-"""Systems driven by a random function: antiderivative, gravity pendulum, and diffusion with reaction.
+"""Systems driven by a random function: antiderivative, pendulum, a Riccati equation, and diffusion with reaction.
 
 The examples of the DeepONet paper; inputs are the driving function, outputs the response over time.
 """
@@ -6,6 +6,7 @@ The examples of the DeepONet paper; inputs are the driving function, outputs the
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from jaxtyping import Float
@@ -15,13 +16,30 @@ from equipoise.problems.problem import Problem
 from equipoise.spaces.grid import Grid
 from equipoise.spaces.random_fields import GaussianRandomField, squared_exponential_spectrum
 
-__all__ = ["Antiderivative", "DiffusionReaction", "Pendulum"]
+__all__ = ["Antiderivative", "DiffusionReaction", "NonlinearODE", "Pendulum"]
 
 
-def _driving(length_scale: float) -> GaussianRandomField:
-    """Random functions of the grid's interval; modes beyond these have no weight left."""
-    spectrum = squared_exponential_spectrum(length_scale=length_scale, dim=1)
-    return GaussianRandomField(spectrum, n_modes=max(32, math.ceil(2 / length_scale)), has_mean=True)
+_FINE = 201
+
+
+class _Driving:
+    """Random functions on an interval, Gaussian with mean zero and covariance `exp(-r^2 / (2 l^2))`."""
+
+    def __init__(self, length_scale: float) -> None:
+        if not length_scale > 0:
+            raise ValueError(f"length_scale={length_scale} must be positive.")
+        self.length_scale = length_scale
+
+    def sample(self, count: int, grid: Grid, generator: torch.Generator) -> torch.Tensor:
+        """Draw functions, `(count, 1, points)`; the same ones at any resolution."""
+        # A periodic field whose period is so much longer that the ends of the interval do not see each other round it.
+        multiple = 1 + math.ceil(6 * self.length_scale / grid.lengths[0])
+        low, period = grid.bounds[0][0], multiple * grid.lengths[0]
+        around = Grid((multiple * grid.intervals[0],), ((low, low + period),), periodic=True)
+        spectrum = squared_exponential_spectrum(length_scale=self.length_scale, dim=1)
+        # Modes beyond these have no weight left.
+        field = GaussianRandomField(spectrum, n_modes=math.ceil(1.4 * period / self.length_scale), has_mean=True)
+        return field.sample(count, around, generator)[..., : grid.shape[0]]
 
 
 class Antiderivative(Problem):
@@ -37,7 +55,7 @@ class Antiderivative(Problem):
 
     def __init__(self, *, resolution: int = 101, length_scale: float = 0.2) -> None:
         self.grid = Grid((resolution,))
-        self._field = _driving(length_scale)
+        self._field = _Driving(length_scale)
 
     def sample(self, count: int, generator: torch.Generator) -> Float[torch.Tensor, "count 1 points"]:
         """Draw rates; see `Problem.sample`."""
@@ -57,63 +75,136 @@ class Antiderivative(Problem):
         return torch.cat([outputs[..., :1], slope - (inputs[..., 1:] + inputs[..., :-1]) / 2], -1)
 
 
-class Pendulum(Problem):
-    """`s1' = s2`, `s2' = -k sin s1 + u(t)` from rest, by the classical Runge-Kutta method, one step to a point.
+class _DrivenSystem(Problem):
+    """Ordinary equations `s' = f(s, u(t))` from rest, by the classical Runge-Kutta method, one step to a point.
 
     The driving function is interpolated by cubics between its points.
+    """
+
+    order = 4.0
+
+    def __init__(self, *, resolution: int, final_time: float, length_scale: float) -> None:
+        if resolution < 4:
+            raise ValueError(f"resolution={resolution} must be at least 4 points, for cubic interpolation.")
+        self.grid = Grid((resolution,), ((0.0, final_time),))
+        self._field = _Driving(length_scale)
+
+    @abstractmethod
+    def rate(self, state: torch.Tensor, drive: torch.Tensor) -> torch.Tensor:
+        """f of states `(..., states)` and driving values `(...)`."""
+
+    def sample(self, count: int, generator: torch.Generator) -> Float[torch.Tensor, "count 1 points"]:
+        """Draw driving functions; see `Problem.sample`."""
+        return self._field.sample(count, self.grid, generator)
+
+    def solve(self, inputs: Float[torch.Tensor, "n inputs points"]) -> Float[torch.Tensor, "n states points"]:
+        """See `Problem.solve`."""
+        self.check_inputs(inputs)
+        found = self._respond(inputs[:, 0], self.grid.spacings[0])
+        bad = torch.nonzero(~torch.isfinite(found).flatten(1).all(1)).flatten().tolist()
+        if bad:
+            raise ConvergenceError(f"{self.name}: sample {bad[0]} blows up before time {self.grid.bounds[0][1]:g}.")
+        return found
+
+    def residual(
+        self, inputs: Float[torch.Tensor, "n inputs points"], outputs: Float[torch.Tensor, "n states points"]
+    ) -> Float[torch.Tensor, "n states points"]:
+        """The first state, and the defect of each step per unit of time."""
+        drive, middle, step = inputs[:, 0], _midpoints(inputs[:, 0]), self.grid.spacings[0]
+        before = outputs[..., :-1].movedim(1, -1)
+        after = self._step(before, drive[:, :-1], middle, drive[:, 1:], step).movedim(-1, 1)
+        return torch.cat([outputs[..., :1], (outputs[..., 1:] - after) / step], -1)
+
+    def _respond(self, drive: torch.Tensor, step: float) -> torch.Tensor:
+        """States at all points, `(n, points)` to `(n, states, points)`."""
+        middle = _midpoints(drive)
+        state = drive.new_zeros(len(drive), len(self.output_names))
+        states = [state]
+        for i in range(drive.shape[1] - 1):
+            state = self._step(state, drive[:, i], middle[:, i], drive[:, i + 1], step)
+            states.append(state)
+        return torch.stack(states, -1)
+
+    def _step(
+        self, state: torch.Tensor, first: torch.Tensor, middle: torch.Tensor, last: torch.Tensor, h: float
+    ) -> torch.Tensor:
+        k1 = self.rate(state, first)
+        k2 = self.rate(state + h / 2 * k1, middle)
+        k3 = self.rate(state + h / 2 * k2, middle)
+        k4 = self.rate(state + h * k3, last)
+        return state + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+
+class Pendulum(_DrivenSystem):
+    """`s1' = s2`, `s2' = -k sin s1 + u(t)` from rest, by the classical Runge-Kutta method, one step to a point.
 
     Args:
         resolution: points in time, both ends included. final_time: length of the interval.
-        stiffness: k. length_scale: of the random functions u.
+        stiffness: k. length_scale: of the random functions u, interpolated by cubics.
 
     Source: Lu, Jin and Karniadakis (2019).
     """
 
-    name, input_names, output_names, order = "pendulum", ("torque",), ("angle", "velocity"), 4.0
+    name, input_names, output_names = "pendulum", ("torque",), ("angle", "velocity")
 
     def __init__(
         self, *, resolution: int = 101, final_time: float = 1.0, stiffness: float = 1.0, length_scale: float = 0.2
     ) -> None:
-        if resolution < 4:
-            raise ValueError(f"resolution={resolution} must be at least 4 points, for cubic interpolation.")
-        self.grid = Grid((resolution,), ((0.0, final_time),))
+        super().__init__(resolution=resolution, final_time=final_time, length_scale=length_scale)
         self.stiffness = stiffness
-        self._field = _driving(length_scale)
+
+    def rate(self, state: torch.Tensor, drive: torch.Tensor) -> torch.Tensor:
+        """Velocity and acceleration."""
+        return torch.stack([state[..., 1], drive - self.stiffness * state[..., 0].sin()], -1)
+
+
+class NonlinearODE(_DrivenSystem):
+    """`s' = -s^2 + u(t)` from rest, by the classical Runge-Kutta method, one step to a point.
+
+    The equation is Riccati's: for functions u that stay negative the solution runs away in finite time, and a few such
+    samples would rule every mean. `sample` draws only functions whose solution stays below a limit, judged on one fixed
+    fine grid whatever the resolution; at the defaults about one in a hundred is drawn again.
+
+    Args:
+        resolution: points in time, both ends included. final_time: length of the interval.
+        length_scale: of the random functions u, interpolated by cubics. limit: that `|s|` stays below; infinite for
+            all functions, those that run away included.
+
+    Raises:
+        ConvergenceError: from `solve`, naming a sample that runs away.
+
+    Source: Lu, Jin and Karniadakis (2019).
+    """
+
+    name, input_names, output_names = "nonlinear-ode", ("drive",), ("state",)
+
+    def __init__(
+        self, *, resolution: int = 101, final_time: float = 1.0, length_scale: float = 0.2, limit: float = 5.0
+    ) -> None:
+        super().__init__(resolution=resolution, final_time=final_time, length_scale=length_scale)
+        if not limit > 0:
+            raise ValueError(f"limit={limit} must be positive.")
+        self.limit = limit
+
+    def rate(self, state: torch.Tensor, drive: torch.Tensor) -> torch.Tensor:
+        """-s^2 + u."""
+        return drive[..., None] - state.square()
 
     def sample(self, count: int, generator: torch.Generator) -> Float[torch.Tensor, "count 1 points"]:
-        """Draw torques; see `Problem.sample`."""
-        return self._field.sample(count, self.grid, generator)
-
-    def solve(self, inputs: Float[torch.Tensor, "n inputs points"]) -> Float[torch.Tensor, "n 2 points"]:
-        """See `Problem.solve`."""
-        self.check_inputs(inputs)
-        torque, middle = inputs[:, 0], _midpoints(inputs[:, 0])
-        state = inputs.new_zeros(len(inputs), 2)
-        states = [state]
-        for i in range(self.grid.shape[0] - 1):
-            state = self._step(state, torque[:, i], middle[:, i], torque[:, i + 1])
-            states.append(state)
-        return torch.stack(states, -1)
-
-    def residual(
-        self, inputs: Float[torch.Tensor, "n inputs points"], outputs: Float[torch.Tensor, "n 2 points"]
-    ) -> Float[torch.Tensor, "n 2 points"]:
-        """The first state, and the defect of each step per unit of time."""
-        torque, middle = inputs[:, 0], _midpoints(inputs[:, 0])
-        before = outputs[..., :-1].movedim(1, -1)
-        after = self._step(before, torque[:, :-1], middle, torque[:, 1:]).movedim(-1, 1)
-        return torch.cat([outputs[..., :1], (outputs[..., 1:] - after) / self.grid.spacings[0]], -1)
-
-    def _step(self, state: torch.Tensor, first: torch.Tensor, middle: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        def rate(state: torch.Tensor, torque: torch.Tensor) -> torch.Tensor:
-            return torch.stack([state[..., 1], torque - self.stiffness * state[..., 0].sin()], -1)
-
-        h = self.grid.spacings[0]
-        k1 = rate(state, first)
-        k2 = rate(state + h / 2 * k1, middle)
-        k3 = rate(state + h / 2 * k2, middle)
-        k4 = rate(state + h * k3, last)
-        return state + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        """Draw functions whose solution stays below the limit; see `Problem.sample`."""
+        fine = self.grid.resized((_FINE,))
+        kept: list[torch.Tensor] = []
+        missing = count
+        while missing > 0:
+            state = generator.get_state()
+            judged = self._respond(self._field.sample(missing, fine, generator)[:, 0], fine.spacings[0])
+            generator.set_state(state)
+            drawn = self._field.sample(missing, self.grid, generator)
+            # A solution that ran away is not a number, and no number is not below the limit either.
+            stays = (judged.abs() < self.limit).flatten(1).all(1)
+            kept.append(drawn[stays] if math.isfinite(self.limit) else drawn)
+            missing -= len(kept[-1])
+        return torch.cat(kept)
 
 
 def _midpoints(values: torch.Tensor) -> torch.Tensor:
@@ -153,7 +244,7 @@ class DiffusionReaction(Problem):
     ) -> None:
         self.grid = Grid((n_times, resolution), ((0.0, final_time), (0.0, 1.0)))
         self.diffusion, self.reaction = diffusion, reaction
-        self._field = _driving(length_scale)
+        self._field = _Driving(length_scale)
 
     @property
     def input_grid(self) -> Grid:

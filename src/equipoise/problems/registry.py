@@ -9,7 +9,7 @@ from typing import Any
 
 from equipoise.problems.elliptic import Darcy, Helmholtz, Poisson
 from equipoise.problems.equations_1d import advection, allen_cahn, burgers, korteweg_de_vries, kuramoto_sivashinsky
-from equipoise.problems.forced import Antiderivative, DiffusionReaction, Pendulum
+from equipoise.problems.forced import Antiderivative, DiffusionReaction, NonlinearODE, Pendulum
 from equipoise.problems.navier_stokes import navier_stokes
 from equipoise.problems.problem import Problem
 
@@ -27,6 +27,7 @@ class NamedProblem:
 PROBLEMS: dict[str, NamedProblem] = {
     "antiderivative": NamedProblem("integral of a random function", Antiderivative),
     "pendulum": NamedProblem("gravity pendulum under a random torque", Pendulum),
+    "nonlinear-ode": NamedProblem("Riccati equation under a random drive, runaways left out", NonlinearODE),
     "diffusion-reaction": NamedProblem("diffusion with quadratic reaction and a random source", DiffusionReaction),
     "darcy": NamedProblem("flow through a random medium in the unit square", Darcy),
     "poisson": NamedProblem("random sources and boundary values in the unit square", Poisson),
