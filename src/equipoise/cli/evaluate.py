@@ -1,4 +1,4 @@
-"""`equipoise evaluate`: errors of a trained micro model on strains it has not seen."""
+"""`equipoise evaluate`: errors of a trained model on samples it has not seen."""
 
 from __future__ import annotations
 
@@ -17,12 +17,42 @@ __all__ = ["evaluate"]
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder of `equipoise train`.")],
-    snapshots: Annotated[Path | None, typer.Argument(help="Test snapshots; solved anew if not given.")] = None,
-    n_test: Annotated[int, typer.Option("--n-test", min=1, help="Strains to solve where no file is given.")] = 50,
+    data: Annotated[
+        Path | None, typer.Argument(help="Test snapshots or fields; strains are solved anew if not given.")
+    ] = None,
+    n_test: Annotated[
+        int | None, typer.Option("--n-test", min=1, help="Micro models: strains to solve where no file is given.")
+    ] = None,
+    resolution: Annotated[
+        list[int] | None,
+        typer.Option(min=2, help="Operators: points along each axis; give it again for several resolutions."),
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Operators: folder for figures; that of the run by default.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the strains to solve.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Errors against full-field solutions, each beside what the bases allow at best."""
+    """Errors against reference solutions: of micro models beside what their bases allow at best."""
+    from equipoise.data.run_folder import run_kind
+    from equipoise.training.operator_runs import KIND
+
+    if run_kind(run) == KIND:
+        from equipoise.cli.evaluate_operator import evaluate_operator_run
+
+        if data is None:
+            raise ValueError("give the file of fields to evaluate on.")
+        if n_test is not None:
+            raise ValueError("--n-test belongs to micro models; an operator is evaluated on the samples of a file.")
+        evaluate_operator_run(run, data, resolution or [], figures=figures, device=device, as_json=as_json)
+        return
+    if resolution or figures is not None:
+        raise ValueError("--resolution and --figures belong to operators; the run holds a micro model.")
+    _evaluate_micro(run, data, n_test or 50, seed, as_json=as_json)
+
+
+def _evaluate_micro(run: Path, snapshots: Path | None, n_test: int, seed: int, *, as_json: bool) -> None:
     from equipoise.data.store import read_snapshots
     from equipoise.multiscale.evaluation import evaluate_micro
     from equipoise.multiscale.runs import load_micro

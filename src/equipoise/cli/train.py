@@ -1,4 +1,4 @@
-"""`equipoise train`: a micro model from snapshots, kept in a run folder."""
+"""`equipoise train`: a micro model from snapshots, or an operator from fields, kept in a run folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from equipoise.cli.train_operator import add_operator_commands, check_output
+
 if TYPE_CHECKING:
     import torch
 
@@ -20,9 +22,14 @@ if TYPE_CHECKING:
     from equipoise.problems.mechanics.cell import PeriodicCell
     from equipoise.problems.mechanics.cubature import Cubature
 
-__all__ = ["train"]
+__all__ = ["app"]
 
-_MODELS = ("equino", "reduced")
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _group() -> None:
+    """Train a micro model on snapshots of a unit cell, or an operator on fields."""
 
 
 @dataclass(frozen=True)
@@ -38,61 +45,67 @@ class _Options:
     resume: bool
 
 
-def train(
-    model: Annotated[str, typer.Argument(help="equino, or reduced: the reduced-order model, without a network.")],
-    snapshots: Annotated[Path, typer.Argument(help="File written by `equipoise generate rve`.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Run folder to write.")],
-    modes: Annotated[int | None, typer.Option(min=1, help="Modes of each field; 16 unless --energy is given.")] = None,
-    energy: Annotated[float | None, typer.Option(help="Instead: share of the snapshots' norm to hold.")] = None,
-    form: Annotated[str, typer.Option(help="anchored, or paper: as published.")] = "anchored",
-    objective: Annotated[
-        str | None, typer.Option(help="coefficients, gap, energy-norm or stress; the form's own by default.")
-    ] = None,
-    collocation: Annotated[int, typer.Option(min=1, help="Collocation strains.")] = 1000,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the last phase.")] = None,
-    box: Annotated[
-        str | None, typer.Option(help="Half widths of the training box; that of the snapshots by default.")
-    ] = None,
-    enrich: Annotated[
-        Path | None, typer.Option(help="Results folder of a simulation whose full-field fall-backs are added.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, strains and points.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the training state of an interrupted run.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-) -> None:
-    """Train a micro model on the snapshots of a unit cell; no further full-field solution is asked for."""
-    from equipoise.cli.cell_options import check_device
-    from equipoise.cli.interrupted_training import check_start
-    from equipoise.data.store import read_snapshots
+def _micro_command(model: str, about: str) -> None:
+    def train(
+        snapshots: Annotated[Path, typer.Argument(help="File written by `equipoise generate rve`.")],
+        output: Annotated[Path, typer.Option("-o", "--output", help="Run folder to write.")],
+        modes: Annotated[
+            int | None, typer.Option(min=1, help="Modes of each field; 16 unless --energy is given.")
+        ] = None,
+        energy: Annotated[float | None, typer.Option(help="Instead: share of the snapshots' norm to hold.")] = None,
+        form: Annotated[str, typer.Option(help="anchored, or paper: as published.")] = "anchored",
+        objective: Annotated[
+            str | None, typer.Option(help="coefficients, gap, energy-norm or stress; the form's own by default.")
+        ] = None,
+        collocation: Annotated[int, typer.Option(min=1, help="Collocation strains.")] = 1000,
+        steps: Annotated[int | None, typer.Option(min=1, help="Steps of the last phase.")] = None,
+        box: Annotated[
+            str | None, typer.Option(help="Half widths of the training box; that of the snapshots by default.")
+        ] = None,
+        enrich: Annotated[
+            Path | None, typer.Option(help="Results folder of a simulation whose full-field fall-backs are added.")
+        ] = None,
+        seed: Annotated[int, typer.Option(min=0, help="Of weights, strains and points.")] = 0,
+        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
+        resume: Annotated[
+            bool, typer.Option("--resume", help="Go on from the training state of an interrupted run.")
+        ] = False,
+        device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    ) -> None:
+        from equipoise.cli.cell_options import check_device
+        from equipoise.cli.interrupted_training import check_start
+        from equipoise.data.store import read_snapshots
 
-    output = output.resolve() if output.name in ("", "..") else output
-    options = _Options(modes, energy, form, objective, collocation, steps, box, seed, resume)
-    _check_options(model, options)
-    _check_output(output, overwrite=overwrite)
-    data = read_snapshots(snapshots)
-    cell = data.cell.periodic_cell(device=check_device(device))
-    training_box, decisive = _box(data, options, cell), _decisive(model, options, data, enrich)
-    check_start(output, decisive, resume=resume, overwrite=overwrite)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    summary = _run(model, data, cell, output, options, training_box, decisive, enrich=enrich, overwrite=overwrite)
-    if as_json:
-        print(json.dumps(summary, allow_nan=False))
-        return
-    for name, value in summary.items():
-        print(f"{name:28s} {value}")
+        output = output.resolve() if output.name in ("", "..") else output
+        options = _Options(modes, energy, form, objective, collocation, steps, box, seed, resume)
+        _check_options(options)
+        check_output(output, overwrite=overwrite)
+        data = read_snapshots(snapshots)
+        cell = data.cell.periodic_cell(device=check_device(device))
+        training_box, decisive = _box(data, options, cell), _decisive(model, options, data, enrich)
+        check_start(output, decisive, resume=resume, overwrite=overwrite)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        summary = _run(model, data, cell, output, options, training_box, decisive, enrich=enrich, overwrite=overwrite)
+        if as_json:
+            print(json.dumps(summary, allow_nan=False))
+            return
+        for name, value in summary.items():
+            print(f"{name:28s} {value}")
+
+    app.command(name=model, help=about)(train)
 
 
-def _check_options(kind: str, options: _Options) -> None:
+_micro_command("equino", "EquiNO: a learned micro model with a certificate, from snapshots of a unit cell.")
+_micro_command("reduced", "The reduced-order micro model, without a network, from snapshots of a unit cell.")
+add_operator_commands(app)
+
+
+def _check_options(options: _Options) -> None:
     """Refuse unknown names and contradictions before any file is read."""
     from equipoise.operators.equino import FORMS
     from equipoise.training.equino import OBJECTIVES
 
-    if kind not in _MODELS:
-        raise ValueError(f"model {kind!r} is unknown; use one of {', '.join(_MODELS)}.")
     if options.modes is not None and options.energy is not None:
         raise ValueError("give --modes or --energy, not both.")
     if options.energy is not None and not 0 < options.energy <= 1:
@@ -101,16 +114,6 @@ def _check_options(kind: str, options: _Options) -> None:
         raise ValueError(f"--form {options.form} is unknown; use one of {', '.join(FORMS)}.")
     if options.objective is not None and options.objective not in OBJECTIVES:
         raise ValueError(f"--objective {options.objective} is unknown; use one of {', '.join(OBJECTIVES)}.")
-
-
-def _check_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse, before a long training, what could not be written after it."""
-    if not output.exists():
-        return
-    if not overwrite:
-        raise ValueError(f"{output} exists; choose another folder, or give --overwrite.")
-    if not (output / "manifest.json").exists():
-        raise ValueError(f"{output} is no run folder, so that --overwrite does not replace it; choose another folder.")
 
 
 def _decisive(kind: str, options: _Options, data: Snapshots, enrich: Path | None) -> dict[str, Any]:

@@ -6,12 +6,14 @@ parsed. Loading runs no code.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from safetensors.torch import load_file, save
 
 from equipoise.errors import FormatError
 
-__all__ = ["RUN_FORMAT", "environment", "read_run_folder", "write_run_folder"]
+__all__ = ["RUN_FORMAT", "environment", "metrics_table", "read_run_folder", "run_kind", "write_run_folder"]
 
 RUN_FORMAT = 2
 _MANIFEST = "manifest.json"
@@ -131,3 +133,28 @@ def read_run_folder(path: str | Path) -> tuple[dict[str, Any], dict[str, dict[st
             except SafetensorError as error:
                 raise FormatError(f"{path / name} is damaged: {error}.") from error
     return config, groups
+
+
+def metrics_table(rows: Sequence[Mapping[str, float]]) -> str:
+    """Rows of a training's history as CSV; columns in the order in which they first appear."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns or ["phase", "step", "loss"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def run_kind(path: str | Path) -> str:
+    """What kind of model a run folder holds, by its configuration; the folder is checked by whoever reads it whole.
+
+    Raises:
+        FileNotFoundError: if there is no such folder. FormatError: for one that is no run.
+    """
+    file = Path(path) / "config.json"
+    if not Path(path).is_dir():
+        raise FileNotFoundError(f"there is no run folder at {path}.")
+    try:
+        return str(json.loads(file.read_text())["kind"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path} is not a whole run folder: its config.json cannot be read.") from error

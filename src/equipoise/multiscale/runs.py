@@ -5,8 +5,6 @@ Classes are looked up in the table here, never by a name of a module in a file.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import torch
 
-from equipoise.data.run_folder import read_run_folder, write_run_folder
+from equipoise.data.run_folder import metrics_table, read_run_folder, write_run_folder
 from equipoise.data.snapshots import CellRecord
 from equipoise.errors import FormatError
 from equipoise.multiscale.certificate import Certificate, Policy
@@ -75,7 +73,7 @@ def save_micro(
         tensors["weights"] = dict(model.operator.state_dict())
     texts = {
         "settings.toml": "".join(f"{key} = {json.dumps(value)}\n" for key, value in (settings or {}).items()),
-        "metrics.csv": _table(metrics),
+        "metrics.csv": metrics_table(metrics),
         "card.md": card or f"# {kind} micro model\n",
     }
     write_run_folder(path, config=config, tensors=tensors, texts=texts, overwrite=overwrite)
@@ -174,14 +172,3 @@ def _mesh(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Mes
     )
     names = {int(tag): name for tag, name in config["tag_names"].items()}
     return Mesh(tensors["points"].numpy(), blocks, names)
-
-
-def _table(rows: Sequence[Mapping[str, float]]) -> str:
-    if not rows:
-        return ""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, names)
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()

@@ -1,0 +1,174 @@
+"""Grid operators by name, as the command line and run folders know them.
+
+Classes are imported when they are asked for, from the table here, never by a name of a module in a file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from equipoise.spaces.grid import Grid
+
+__all__ = ["OPERATORS", "FieldSizes", "NamedOperator", "load_operator", "make_operator", "operator_options"]
+
+
+@dataclass(frozen=True)
+class FieldSizes:
+    """What an operator has to fit: channels of both sides, and their grids."""
+
+    in_channels: int
+    out_channels: int
+    grid: Grid
+    input_grid: Grid
+
+
+@dataclass(frozen=True)
+class NamedOperator:
+    """An architecture by name.
+
+    Attributes:
+        description: one line about it. module, class_name: where it stands.
+        arguments: of the constructor, as data of these sizes need or suggest them.
+        at_points: whether it answers at points, and is asked at those of the grid.
+    """
+
+    description: str
+    module: str
+    class_name: str
+    arguments: Callable[[FieldSizes], dict[str, Any]]
+    at_points: bool = False
+
+
+def _channels(sizes: FieldSizes) -> dict[str, Any]:
+    if sizes.input_grid != sizes.grid:
+        raise ValueError(
+            f"inputs live on a grid of shape {sizes.input_grid.shape} and outputs on one of {sizes.grid.shape}; only "
+            "operators with query points, such as deeponet, answer on another grid."
+        )
+    return {"in_channels": sizes.in_channels, "out_channels": sizes.out_channels}
+
+
+def _spectral(sizes: FieldSizes) -> dict[str, Any]:
+    return {**_channels(sizes), "n_modes": tuple(max(1, min(16, n // 2)) for n in sizes.grid.shape)}
+
+
+def _multigrid(sizes: FieldSizes) -> dict[str, Any]:
+    boundary = tuple("periodic" if wraps else "dirichlet" for wraps in sizes.grid.wraps)
+    return {**_channels(sizes), "grid": sizes.grid.shape, "boundary": boundary}
+
+
+def _sensors(sizes: FieldSizes) -> dict[str, Any]:
+    sensors = (sizes.in_channels, *sizes.input_grid.shape)
+    return {
+        "sensors": sensors,
+        "dim": sizes.grid.dim,
+        "out_channels": sizes.out_channels,
+        "branch": (128, 128),
+        "trunk": (128, 128),
+        "n_modes": 64,
+        "activation": "gelu",
+    }
+
+
+OPERATORS: dict[str, NamedOperator] = {
+    "fno": NamedOperator("Fourier neural operator", "equipoise.operators.fno", "FNO", _spectral),
+    "mgno": NamedOperator("learned multigrid cycles as layers", "equipoise.operators.mgno", "MgNO", _multigrid),
+    "deeponet": NamedOperator(
+        "branch and trunk networks, for answers at any point",
+        "equipoise.operators.deeponet",
+        "DeepONet",
+        _sensors,
+        at_points=True,
+    ),
+}
+
+
+def make_operator(name: str, sizes: FieldSizes, **options: Any) -> nn.Module:
+    """A fresh operator for data of the given sizes, such as `make_operator("fno", sizes, width=64)`.
+
+    A number given where the architecture has one value for each axis stands for all axes.
+
+    Raises:
+        ValueError: for an unknown name or option, or data that the architecture cannot take.
+    """
+    entry = _entry(name)
+    kind = _class(entry)
+    arguments = entry.arguments(sizes)
+    known = inspect.signature(kind).parameters
+    for option, value in options.items():
+        if option not in known:
+            raise ValueError(f"{name} has no option {option!r}; it has {', '.join(known)}.")
+        default = arguments.get(option, known[option].default)
+        if isinstance(default, tuple) and isinstance(value, int | float):
+            value = (value,) * len(default)
+        arguments[option] = tuple(value) if isinstance(value, list) else value
+    try:
+        operator = kind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be built from {options}: {error}.") from error
+    return _on_grid(operator, sizes) if entry.at_points else operator
+
+
+def load_operator(name: str, config: Mapping[str, Any]) -> nn.Module:
+    """The operator that a run folder's configuration describes, with fresh weights."""
+    entry = _entry(name)
+    kind = _query_on_grid() if entry.at_points else _class(entry)
+    return kind(**_tuples(dict(config)))
+
+
+def _on_grid(operator: nn.Module, sizes: FieldSizes) -> nn.Module:
+    inputs, outputs = sizes.input_grid, sizes.grid
+    apart: dict[str, Any] = {}
+    if inputs != outputs:
+        apart = {
+            "output_shape": outputs.shape,
+            "output_bounds": outputs.bounds,
+            "output_periodic": outputs.wraps,
+        }
+    return _query_on_grid()(
+        operator=operator,
+        shape=inputs.shape,
+        bounds=inputs.bounds,
+        periodic=inputs.wraps,
+        resample=inputs == outputs,
+        **apart,
+    )
+
+
+def _query_on_grid() -> Callable[..., nn.Module]:
+    found: Callable[..., nn.Module] = importlib.import_module("equipoise.operators.query_on_grid").QueryOnGrid
+    return found
+
+
+def operator_options(name: str) -> dict[str, Any]:
+    """Options of an operator's constructor and their defaults; `inspect.Parameter.empty` for those without one.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    parameters = inspect.signature(_class(_entry(name))).parameters
+    return {option: parameter.default for option, parameter in parameters.items()}
+
+
+def _entry(name: str) -> NamedOperator:
+    if name not in OPERATORS:
+        raise ValueError(f"operator {name!r} is unknown; use one of {', '.join(OPERATORS)}.")
+    return OPERATORS[name]
+
+
+def _class(entry: NamedOperator) -> Callable[..., nn.Module]:
+    found: Callable[..., nn.Module] = getattr(importlib.import_module(entry.module), entry.class_name)
+    return found
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, as JSON gives them, as tuples, at any depth."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
