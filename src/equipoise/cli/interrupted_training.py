@@ -6,7 +6,6 @@ The state itself is written and read by the trainer; here it is only found, and 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,11 +47,11 @@ def check_start(run: Path, settings: Mapping[str, Any], *, resume: bool, overwri
 
 def keep_settings(run: Path, settings: Mapping[str, Any]) -> None:
     """Write down what a training starts from, in place of an earlier one's state."""
+    from equipoise.data.whole_files import write_whole
+
     remove_state(run)
     file = _settings_file(run)
-    partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(json.dumps(dict(settings)), encoding="utf-8")
-    os.replace(partial, file)
+    write_whole(file, json.dumps(dict(settings)).encode())
 
 
 def remove_state(run: Path) -> None:

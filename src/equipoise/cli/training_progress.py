@@ -47,7 +47,9 @@ def _writer(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ImportError("--tensorboard needs the package tensorboard: pip install 'equipoise[tensorboard]'.") from error
+        raise ImportError(
+            "--tensorboard needs the package tensorboard: pip install 'equipoise[tensorboard]'."
+        ) from error
     return SummaryWriter(str(folder))
 
 

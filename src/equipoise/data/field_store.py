@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from equipoise.data.field_dataset import FieldDataset
-from equipoise.data.sealed_file import USER_BLOCK, is_sealed, open_sealed, replace_durably, seal
+from equipoise.data.sealed_file import USER_BLOCK, is_sealed, open_sealed, seal
+from equipoise.data.whole_files import check_room, whole_file
 from equipoise.errors import FormatError
 from equipoise.spaces.grid import Grid
 
@@ -24,6 +25,8 @@ __all__ = ["FIELD_FORMAT_VERSION", "NotFieldsError", "read_fields", "write_field
 FIELD_FORMAT_VERSION = 1
 _FORMAT = "equipoise fields"
 _AXES = "xyz"
+# Attributes and coordinates beside the fields take less.
+_FRAME_BYTES = 1 << 16
 
 
 class NotFieldsError(FormatError):
@@ -44,17 +47,14 @@ def write_fields(path: str | Path, data: FieldDataset, *, name: str | None = Non
     path = Path(path)
     data.check_finite()
     dropped = _dropped_axes(data)
-    scratch = path.with_name(path.name + ".unfinished")
-    try:
+    check_room(path, _FRAME_BYTES + data.inputs.nbytes + data.outputs.nbytes)
+    with whole_file(path) as scratch:
         with h5py.File(scratch, "w", userblock_size=USER_BLOCK) as file:
             _write_frame(file, data, name or path.stem)
             fields = file["t0_fields"]
             _write_channels(fields, data, dropped)
             fields.attrs["field_names"] = _names(list(fields))
         seal(scratch)
-        replace_durably(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def read_fields(path: str | Path) -> FieldDataset:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from equipoise.data.sealed_file import replace_durably
+from equipoise.data.whole_files import write_whole
 from equipoise.errors import FormatError
 
 __all__ = ["PartsFolder", "first_difference", "is_finished", "locked", "open_parts", "remove_parts"]
@@ -49,7 +48,7 @@ class PartsFolder:
         for file in path.iterdir():
             if file.name != _LOCK:
                 file.unlink()
-        _write_durably(path / "manifest.json", json.dumps(dict(settings), indent=1, sort_keys=True).encode())
+        write_whole(path / "manifest.json", json.dumps(dict(settings), indent=1, sort_keys=True).encode())
         return cls(path, settings)
 
     @classmethod
@@ -77,7 +76,7 @@ class PartsFolder:
         """Keep a finished part."""
         contents = save({name: np.ascontiguousarray(values) for name, values in arrays.items()})
         target = self.path / f"{number:06d}-{hashlib.sha256(contents).hexdigest()}.safetensors"
-        _write_durably(target, contents)
+        write_whole(target, contents)
         self._files[number] = target
 
     def read(self, number: int) -> dict[str, np.ndarray]:
@@ -194,13 +193,3 @@ def _short(value: Any) -> str:
 
 def _is_whole(file: Path, contents: bytes) -> bool:
     return file.stem.partition("-")[2] == hashlib.sha256(contents).hexdigest()
-
-
-def _write_durably(path: Path, contents: bytes) -> None:
-    """Write under a temporary name in the same folder, force to disk, rename."""
-    scratch = path.with_name(f"{path.name}.unfinished")
-    with open(scratch, "wb") as file:
-        file.write(contents)
-        file.flush()
-        os.fsync(file.fileno())
-    replace_durably(scratch, path)

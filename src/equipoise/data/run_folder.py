@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from equipoise.data.whole_files import replace_durably, write_whole
 from equipoise.errors import FormatError
 
 __all__ = ["RUN_FORMAT", "environment", "metrics_table", "read_run_folder", "run_kind", "write_run_folder"]
@@ -74,7 +75,6 @@ def write_run_folder(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
     contents: dict[str, bytes] = {
         "config.json": json.dumps({"format": RUN_FORMAT, **config}, indent=2, sort_keys=True).encode(),
         "environment.json": json.dumps(environment(), indent=2).encode(),
@@ -82,21 +82,18 @@ def write_run_folder(
     }
     for name, group in tensors.items():
         contents[f"{name}.safetensors"] = save({key: value.contiguous().cpu() for key, value in group.items()})
-    for name, content in contents.items():
-        _write(partial / name, content)
     manifest = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
-    _write(partial / _MANIFEST, json.dumps({"format": RUN_FORMAT, "files": manifest}, indent=2).encode())
-    (partial / "figures").mkdir()
-    if path.exists():
-        shutil.rmtree(path)
-    os.replace(partial, path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        partial.mkdir()
+        for name, content in contents.items():
+            write_whole(partial / name, content)
+        write_whole(partial / _MANIFEST, json.dumps({"format": RUN_FORMAT, "files": manifest}, indent=2).encode())
+        (partial / "figures").mkdir()
+        if path.exists():
+            shutil.rmtree(path)
+        replace_durably(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_run_folder(path: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]]]:

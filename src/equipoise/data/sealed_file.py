@@ -16,7 +16,7 @@ import h5py
 
 from equipoise.errors import FormatError
 
-__all__ = ["USER_BLOCK", "check_seal", "open_sealed", "replace_durably", "seal"]
+__all__ = ["USER_BLOCK", "check_seal", "is_sealed", "open_sealed", "seal"]
 
 USER_BLOCK = 512
 """Bytes before the HDF5 superblock; the smallest size that the format allows."""
@@ -76,17 +76,6 @@ def open_sealed(path: Path) -> Iterator[h5py.File]:
         raise FormatError(f"{path} cannot be read as HDF5: {error}") from error
     with file:
         yield file
-
-
-def replace_durably(source: Path, target: Path) -> None:
-    """Rename `source` to `target` on the same file system, so that after a power cut either name holds a whole file."""
-    os.replace(source, target)
-    if os.name == "posix":
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _header(digest: str, size: int) -> bytes:

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from equipoise.data.mesh_group import read_mesh_group, write_mesh_group
-from equipoise.data.sealed_file import USER_BLOCK, open_sealed, replace_durably, seal
+from equipoise.data.sealed_file import USER_BLOCK, open_sealed, seal
 from equipoise.data.snapshots import CellRecord, Fingerprinted, Snapshots
+from equipoise.data.whole_files import check_room, replace_durably
 from equipoise.errors import FormatError
 
 __all__ = ["FORMAT_VERSION", "SnapshotWriter", "inspect", "read_snapshots", "write_snapshots"]
@@ -94,6 +95,8 @@ class SnapshotWriter:
         if rows.stop > self.count:
             raise ValueError(f"{rows.stop} snapshots were appended where {self.count} were announced.")
         if self._written == 0:
+            sample = sum(values.nbytes for values in arrays.values()) / len(arrays["strain"])
+            check_room(self.path, int(1.1 * self.count * sample))
             self._create(arrays)
         for axis in range(self.cell.mesh.dim):
             self._file[f"t0_fields/displacement_fluctuation_{_AXES[axis]}"][rows, 0] = arrays["fluctuation"][..., axis]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from equipoise.data.whole_files import write_whole
 from equipoise.errors import FormatError
 from equipoise.multiscale.equilibrium import Converged, Timings
 from equipoise.multiscale.load_stepping import StepControl
@@ -160,12 +160,10 @@ def load_progress(path: Path, progress: Progress, fingerprint: str, *, device: t
 
 
 def _write(path: Path, record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    temporary = path.with_name(path.name + ".part")
     owned = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    save_file(owned, temporary, metadata={"equipoise": json.dumps({"version": _VERSION, **record})})
-    os.replace(temporary, path)
+    write_whole(path, save(owned, {"equipoise": json.dumps({"version": _VERSION, **record})}))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -5,12 +5,12 @@ Training reads them; here they are only kept. Loading runs no code.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from equipoise.data.whole_files import write_whole
 from equipoise.errors import FormatError
 from equipoise.multiscale.certified_model import CertifiedModel
 from equipoise.multiscale.micro import MicroModel
@@ -41,13 +41,11 @@ def write_enrichment(path: Path, model: MicroModel) -> int:
     """Write the solutions that a model's certificate kept, and return how many; without any, nothing is written."""
     if not isinstance(model, CertifiedModel) or model.certificate is None or not model.certificate.enrichment:
         return 0
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     strain, fluctuation, stress = (part.cpu().contiguous() for part in model.certificate.enrichment_snapshots())
-    temporary = path.with_name(f".{path.name}.part")
     tensors = {"strain": strain, "fluctuation": fluctuation, "stress": stress}
-    save_file(tensors, temporary, metadata={"kind": _KIND, "cell_fingerprint": model.bases.cell_fingerprint})
-    os.replace(temporary, path)
+    write_whole(path, save(tensors, {"kind": _KIND, "cell_fingerprint": model.bases.cell_fingerprint}))
     return len(strain)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from equipoise.data.whole_files import write_whole
 from equipoise.multiscale.discretization import Discretization
 from equipoise.multiscale.equilibrium import Converged
 from equipoise.multiscale.micro import VOIGT_NAMES
@@ -65,9 +65,7 @@ class OutputFolder:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, text.encode())
 
 
 def equivalent_stress(stress: torch.Tensor | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from equipoise.data.whole_files import write_whole
 from equipoise.errors import FormatError
 
 __all__ = ["TrainingState", "load_training_state", "save_training_state"]
@@ -55,9 +55,7 @@ def save_training_state(
     }
     skeleton = _flatten(whole, tensors)
     metadata = {"version": _VERSION, "skeleton": json.dumps(skeleton), "progress": json.dumps(dict(progress))}
-    temporary = path.with_name(path.name + ".partial")
-    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    write_whole(path, save({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, metadata))
 
 
 def load_training_state(path: Path) -> TrainingState:
