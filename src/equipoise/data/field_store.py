@@ -7,6 +7,8 @@ the inputs, both are one field over time. `/equipoise`, which The Well's reader 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from equipoise.data.whole_files import check_room, whole_file
 from equipoise.errors import FormatError
 from equipoise.spaces.grid import Grid
 
-__all__ = ["FIELD_FORMAT_VERSION", "NotFieldsError", "read_fields", "write_fields"]
+__all__ = ["FIELD_FORMAT_VERSION", "NotFieldsError", "read_fields", "write_field_parts", "write_fields"]
 
 FIELD_FORMAT_VERSION = 1
 _FORMAT = "equipoise fields"
@@ -42,18 +44,36 @@ def write_fields(path: str | Path, data: FieldDataset, *, name: str | None = Non
 
     Raises:
         FormatError: for values that are not finite. ValueError: for channels of equal names, or inputs that live on
-            other axes than the last ones of the outputs.
+            other axes than the last ones of the outputs. OSError: where the disk is full.
     """
-    path = Path(path)
-    data.check_finite()
-    dropped = _dropped_axes(data)
-    check_room(path, _FRAME_BYTES + data.inputs.nbytes + data.outputs.nbytes)
+    write_field_parts(path, [data], len(data), name=name)
+
+
+def write_field_parts(path: str | Path, parts: Iterable[FieldDataset], count: int, *, name: str | None = None) -> None:
+    """Write the samples of several data sets on one grid, in order, to one file; only one is in memory at a time.
+
+    Args:
+        path, name: see `write_fields`. parts: at least one. count: samples of all of them.
+
+    Raises:
+        As `write_fields`; and `ValueError` where the parts hold another number of samples.
+    """
+    path, remaining = Path(path), iter(parts)
+    first = next(remaining)
+    dropped = _dropped_axes(first)
+    check_room(path, _FRAME_BYTES + count * (first.inputs[0].nbytes + first.outputs[0].nbytes))
     with whole_file(path) as scratch:
+        written = 0
         with h5py.File(scratch, "w", userblock_size=USER_BLOCK) as file:
-            _write_frame(file, data, name or path.stem)
+            _write_frame(file, first, count, name or path.stem)
             fields = file["t0_fields"]
-            _write_channels(fields, data, dropped)
+            for part in chain([first], remaining):
+                part.check_finite()
+                _write_channels(fields, part, count, written, dropped)
+                written += len(part)
             fields.attrs["field_names"] = _names(list(fields))
+        if written != count:
+            raise ValueError(f"{written} samples were given for {path}; {count} were announced.")
         seal(scratch)
 
 
@@ -98,9 +118,9 @@ def _dropped_axes(data: FieldDataset) -> int:
     return dropped
 
 
-def _write_frame(file: h5py.File, data: FieldDataset, name: str) -> None:
+def _write_frame(file: h5py.File, data: FieldDataset, count: int, name: str) -> None:
     grid = data.grid
-    file.attrs.update(dataset_name=name, grid_type="cartesian", n_spatial_dims=grid.dim, n_trajectories=len(data))
+    file.attrs.update(dataset_name=name, grid_type="cartesian", n_spatial_dims=grid.dim, n_trajectories=count)
     file.attrs["simulation_parameters"] = _names([])
     axes = list(_AXES[: grid.dim])
     dimensions = file.create_group("dimensions")
@@ -135,24 +155,37 @@ def _write_frame(file: h5py.File, data: FieldDataset, name: str) -> None:
         own.attrs[key] = json.dumps(value)
 
 
-def _write_channels(group: h5py.Group, data: FieldDataset, dropped: int) -> None:
+def _write_channels(group: h5py.Group, data: FieldDataset, count: int, first: int, dropped: int) -> None:
+    """Write samples from the given number on; the fields are made with the first of them."""
     dim = data.grid.dim
     if data.times:
         series = torch.cat([data.inputs, data.outputs], 1)
-        _write_field(group, data.input_names[0], series, dropped=0, dim=dim, is_in_time=True)
+        _write_field(group, data.input_names[0], series, count, first, [True] * dim, is_in_time=True)
         return
+    varying = [False] * dropped + [True] * (dim - dropped)
     for channel, name in enumerate(data.input_names):
-        _write_field(group, name, data.inputs[:, channel], dropped=dropped, dim=dim, is_in_time=False)
+        _write_field(group, name, data.inputs[:, channel], count, first, varying, is_in_time=False)
     for channel, name in enumerate(data.output_names):
-        _write_field(group, name, data.outputs[:, channel : channel + 1], dropped=0, dim=dim, is_in_time=True)
+        values = data.outputs[:, channel : channel + 1]
+        _write_field(group, name, values, count, first, [True] * dim, is_in_time=True)
 
 
 def _write_field(
-    group: h5py.Group, name: str, values: torch.Tensor, *, dropped: int, dim: int, is_in_time: bool
+    group: h5py.Group,
+    name: str,
+    values: torch.Tensor,
+    count: int,
+    first: int,
+    varying: list[bool],
+    *,
+    is_in_time: bool,
 ) -> None:
-    data = group.create_dataset(name.replace("/", "|"), data=values.detach().cpu().numpy())
-    data.attrs["dim_varying"] = np.array([False] * dropped + [True] * (dim - dropped))
-    data.attrs.update(sample_varying=True, time_varying=is_in_time)
+    name, array = name.replace("/", "|"), values.detach().cpu().numpy()
+    if name not in group:
+        made = group.create_dataset(name, shape=(count, *array.shape[1:]), dtype=array.dtype)
+        made.attrs["dim_varying"] = np.array(varying)
+        made.attrs.update(sample_varying=True, time_varying=is_in_time)
+    group[name][first : first + len(array)] = array
 
 
 def _read(file: h5py.File, path: Path) -> FieldDataset:

@@ -16,7 +16,7 @@ import torch
 
 from equipoise.data.executors import Executor, SerialExecutor
 from equipoise.data.field_dataset import FieldDataset
-from equipoise.data.field_store import read_fields, write_fields
+from equipoise.data.field_store import read_fields, write_field_parts
 from equipoise.data.parts import PartsFolder, is_finished, locked, open_parts, remove_parts
 from equipoise.problems.problem import Problem
 from equipoise.problems.registry import make_problem
@@ -131,16 +131,17 @@ def generate_fields(
 def _merge(
     path: Path, parts: PartsFolder, n_chunks: int, problem: Problem, settings: Mapping[str, Any], family: str
 ) -> None:
-    held = [parts.read(number) for number in range(n_chunks)]
-    fields = {name: torch.as_tensor(np.concatenate([part[name] for part in held])) for name in ("inputs", "outputs")}
-    data = FieldDataset(
-        fields["inputs"],
-        fields["outputs"],
-        problem.grid,
-        problem.input_grid,
-        problem.input_names,
-        problem.output_names,
-        times=(0.0, *problem.times) if problem.times else (),
-        settings=settings,
-    )
-    write_fields(path, data, name=family)
+    def chunk(number: int) -> FieldDataset:
+        held = parts.read(number)
+        return FieldDataset(
+            torch.as_tensor(held["inputs"]),
+            torch.as_tensor(held["outputs"]),
+            problem.grid,
+            problem.input_grid,
+            problem.input_names,
+            problem.output_names,
+            times=(0.0, *problem.times) if problem.times else (),
+            settings=settings,
+        )
+
+    write_field_parts(path, map(chunk, range(n_chunks)), int(settings["count"]), name=family)
