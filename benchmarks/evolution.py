@@ -1,4 +1,6 @@
-"""Evolution equations in a batch of 32 against one trajectory at a time, paired in one process.
+"""Evolution equations in a batch of 32 against one trajectory at a time, and Navier-Stokes against torch-cfd.
+
+All pairs run in one process; the second part needs `pip install torch-cfd`.
 
 python benchmarks/evolution.py [--repeats 5]
 """
@@ -60,7 +62,47 @@ def main() -> None:
         batch, loop = batch[1:], loop[1:]
         ratio = statistics.median(b / a for a, b in zip(batch, loop, strict=True))
         print(f"{name:28s}{1e3 * statistics.median(batch):12.3f}{1e3 * statistics.median(loop):12.3f}{ratio:8.1f}")
+    against_torch_cfd(arguments.repeats)
     print(f"peak memory {peak_memory():.0f} MiB")
+
+
+def against_torch_cfd(repeats: int) -> None:
+    """One step of decaying Navier-Stokes in float64 beside torch-cfd's, for its integrators of both orders."""
+    try:
+        from torch_cfd.grids import Grid
+        from torch_cfd.spectral import IMEXStepper, NavierStokes2DSpectral, RK4CrankNicolsonStepper
+    except ImportError:
+        print("torch-cfd is not installed; its comparison is left out")
+        return
+    print(f"\n{'navier-stokes, a step':28s}{'ours, ms':>12s}{'torch-cfd':>12s}{'ratio':>8s}   difference of solutions")
+    step, steps, viscosity = 1e-3, 20, 1e-3
+    for points, count in ((64, 32), (128, 8), (256, 4)):
+        for order, stepper in ((4, RK4CrankNicolsonStepper()), (2, IMEXStepper(order=2))):
+            ours = navier_stokes(
+                resolution=points, viscosity=viscosity, forcing=0.0, final_time=steps * step, max_step=step, order=order
+            )
+            start = ours.sample(count, torch.Generator().manual_seed(0))
+            grid = Grid(shape=(points, points), domain=((0, 1), (0, 1)))
+            theirs = NavierStokes2DSpectral(viscosity=viscosity, grid=grid, step_fn=stepper).double()
+
+            def peer(theirs: torch.nn.Module = theirs, start: torch.Tensor = start) -> torch.Tensor:
+                with torch.no_grad():
+                    spectrum = torch.fft.rfft2(start[:, 0])
+                    for _ in range(steps):
+                        spectrum = theirs.step_fn(spectrum, step, theirs)
+                    return torch.fft.irfft2(spectrum)
+
+            difference = float((peer() - ours.solve(start)[:, 0]).norm() / peer().norm())
+            mine, other = [], []
+            for _ in range(repeats):
+                mine.append(seconds(lambda ours=ours, start=start: ours.solve(start)) / steps)
+                other.append(seconds(peer) / steps)
+            ratio = statistics.median(b / a for a, b in zip(mine, other, strict=True))
+            name = f"{points} x {points}, batch {count}, order {order}"
+            print(
+                f"{name:28s}{1e3 * statistics.median(mine):12.2f}{1e3 * statistics.median(other):12.2f}{ratio:8.2f}"
+                f"   {difference:.1e}"
+            )
 
 
 if __name__ == "__main__":

@@ -111,6 +111,38 @@ def test_chaotic_flows_converge_at_fourth_order_to_themselves(name: str) -> None
     assert math.log2(ratio) > 3.5
 
 
+def test_the_second_order_integrator_is_of_second_order() -> None:
+    start = SMALL["navier-stokes"]().sample(1, torch.Generator().manual_seed(0))
+    fine = SMALL["navier-stokes"](max_step=0.002).solve(start)
+    errors = [
+        float((SMALL["navier-stokes"](max_step=step, order=2).solve(start) - fine).norm()) for step in (0.02, 0.01)
+    ]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.2)
+    with pytest.raises(ValueError, match="order=3"):
+        navier_stokes(order=3)
+
+
+def test_transport_of_vorticity_is_u_dot_grad_w() -> None:
+    # A field of low modes, for one step so short that its rate of change is that of Euler's equations.
+    problem = navier_stokes(resolution=24, viscosity=1e-14, forcing=0.0, final_time=1e-5, max_step=1e-5)
+    grid = problem.grid
+    generator = torch.Generator().manual_seed(2)
+    k = torch.arange(-3, 4, dtype=torch.float64)
+    phase = 2 * torch.pi * (grid.points() @ torch.cartesian_prod(k, k).T)
+    size = torch.randn(49, generator=generator, dtype=torch.float64)
+    start = (torch.cos(phase + torch.arange(49)) * size).sum(-1)[None, None]
+    start = start - start.mean()
+    spectrum = torch.fft.rfft2(start)
+    kx, ky = grid.wavenumbers(0)[:, None], grid.wavenumbers(1, half=True)[None]
+    squared = (kx**2 + ky**2).clamp(min=1e-30)
+    u, v, slope_x, slope_y = (
+        torch.fft.irfft2(factor * spectrum, s=(24, 24))
+        for factor in (1j * ky / squared, -1j * kx / squared, 1j * kx, 1j * ky)
+    )
+    rate = (problem.solve(start) - start) / 1e-5
+    torch.testing.assert_close(rate, -(u * slope_x + v * slope_y), rtol=1e-3, atol=1e-3 * float(rate.abs().max()))
+
+
 def test_viscous_flow_keeps_its_mean_and_loses_enstrophy_without_forcing() -> None:
     # Fine enough for all modes of the initial field: coarser grids see some of them as a mean.
     problem = navier_stokes(resolution=72, forcing=0.0, final_time=0.5, n_times=5)

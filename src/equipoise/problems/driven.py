@@ -21,7 +21,7 @@ class DrivenEvolution(SpectralEvolution):
     it in every stage. Modes of the forcing beyond two thirds act no more than those of the nonlinear part.
 
     Args:
-        forcing: distribution of f. name, grid, symbol, nonlinear, final_time, n_times, max_step: see
+        forcing: distribution of f. name, grid, symbol, nonlinear, final_time, n_times, max_step, order: see
             `SpectralEvolution`; `symbol` and `nonlinear` are those of u alone.
     """
 
@@ -36,6 +36,7 @@ class DrivenEvolution(SpectralEvolution):
         final_time: float,
         n_times: int = 1,
         max_step: float,
+        order: int = 4,
     ) -> None:
         def joint_symbol(wavenumbers: list[torch.Tensor]) -> torch.Tensor:
             own = symbol(wavenumbers)
@@ -57,6 +58,7 @@ class DrivenEvolution(SpectralEvolution):
             final_time=final_time,
             n_times=n_times,
             max_step=max_step,
+            order=order,
         )
         self.input_names = ("forcing",)
         # Outputs are no later states of the input.

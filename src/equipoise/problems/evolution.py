@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from equipoise.errors import ConvergenceError
 from equipoise.problems.problem import Problem
-from equipoise.solvers.time.exponential import ExponentialRungeKutta
+from equipoise.solvers.time.exponential import ORDERS, ExponentialRungeKutta
 from equipoise.spaces.grid import Grid
 from equipoise.spaces.random_fields import GaussianRandomField
 
@@ -42,13 +42,12 @@ class SpectralEvolution(Problem):
         initial: distribution of the initial field. final_time: of the last output.
         n_times: outputs at equal intervals up to the final time, one channel each.
         max_step: largest step in time; each interval is cut into equal steps.
+        order: of the integrator in time, 4 or 2.
 
     Raises:
-        ValueError: for a grid that is not periodic, times or steps that are not positive.
+        ValueError: for another order, a grid that is not periodic, times or steps that are not positive.
         ConvergenceError: from `solve`, naming the sample that became not finite.
     """
-
-    order = 4.0
 
     def __init__(
         self,
@@ -61,13 +60,16 @@ class SpectralEvolution(Problem):
         final_time: float,
         n_times: int = 1,
         max_step: float,
+        order: int = 4,
     ) -> None:
         if not all(grid.wraps):
             raise ValueError(f"{name} needs a grid that is periodic along every axis.")
         if not (0 < final_time < float("inf") and 0 < max_step < float("inf") and n_times >= 1):
             raise ValueError(f"final_time={final_time}, max_step={max_step}, n_times={n_times} must be positive.")
         self.name, self.grid, self.initial = name, grid, initial
-        self.final_time, self.n_times, self.max_step = final_time, n_times, max_step
+        if order not in ORDERS:
+            raise ValueError(f"order={order} of {name} must be 4 or 2.")
+        self.final_time, self.n_times, self.max_step, self.order = final_time, n_times, max_step, float(order)
         self.input_names = ("initial",)
         self.times = tuple(final_time * (i + 1) / n_times for i in range(n_times))
         self.output_names = tuple(f"t={time:.6g}" for time in self.times)
@@ -138,7 +140,10 @@ class SpectralEvolution(Problem):
                 def nonlinear(spectrum: torch.Tensor) -> torch.Tensor:
                     return kept * given(wavenumbers, spectrum, self._to_values, self._to_spectrum)
 
-            self._integrators[key] = (ExponentialRungeKutta(symbol, nonlinear, step=interval / steps), steps)
+            self._integrators[key] = (
+                ExponentialRungeKutta(symbol, nonlinear, step=interval / steps, order=int(self.order)),
+                steps,
+            )
         return self._integrators[key]
 
     def _wavenumbers(self, like: torch.Tensor) -> list[torch.Tensor]:
