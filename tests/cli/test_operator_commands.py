@@ -223,3 +223,15 @@ def test_models_lists_what_can_be_trained(capsys: pytest.CaptureFixture[str]) ->
     from equipoise.operators.registry import OPERATORS
 
     assert names[2:] == list(OPERATORS) == list(OPERATOR_NAMES)
+
+
+def test_a_file_of_another_project_trains_and_is_evaluated(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, test = (shared_data / "neuraloperator" / f"darcy_{part}_16.pt" for part in ("train", "test"))
+    assert run("train", "mgno", train, "-o", tmp_path / "run", "--epochs", 1, "--batch-size", 64, *_SMALL[2:]) == 0
+    capsys.readouterr()
+    assert run("evaluate", tmp_path / "run", test, "--resolution", 16, "--resolution", 32, "--json") == 0
+    found = last_json(capsys)
+    assert [row["reference"] for row in found["results"]] == ["as given", "resampled"]
+    assert found["results"][0]["n_samples"] == 50

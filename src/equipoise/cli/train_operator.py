@@ -71,7 +71,9 @@ def _operator_command(app: typer.Typer, name: str, about: str) -> None:
         settings["options"] = _architecture(options or [])
         given = {key: str(getattr(context.get_parameter_source(key), "name", "default")).lower() for key in settings}
         run = _Run(name, data, output, settings, given, tensorboard, resume=resume, overwrite=overwrite)
-        _report(_train(run), as_json=as_json)
+        figures = _train(run)
+        if _is_main():
+            _report(figures, as_json=as_json)
 
     app.command(name=name, help=about)(train)
 
@@ -160,7 +162,7 @@ def _train(run: _Run) -> dict[str, Any]:
     operator = make_operator(name, sizes, **{"seed": settings["seed"], **settings["options"]})
     split = Split.random(len(data), validation=settings["validation"], test=settings["test"], seed=settings["seed"])
     output.parent.mkdir(parents=True, exist_ok=True)
-    if not run.resume:
+    if not run.resume and _is_main():
         keep_settings(output, decisive)
     batches = -(-len(split.train) // int(settings["batch_size"]))
     with training_progress(int(settings["epochs"]) * batches, run.tensorboard) as on_row:
@@ -182,7 +184,7 @@ def _train(run: _Run) -> dict[str, Any]:
         )
     figures = _figures(name, output, trained, data)
     card = f"# {name}\n\n" + "".join(f"- {key}: {value}\n" for key, value in figures.items())
-    if int(os.environ.get("RANK", "0")) == 0:
+    if _is_main():
         save_operator_run(
             output,
             trained,
@@ -213,6 +215,11 @@ _PASSED_ON = (
     "compile",
     "seed",
 )
+
+
+def _is_main() -> bool:
+    """Whether this process is the only one, or the first of those that `torchrun` started."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _family(data: FieldDataset) -> Any:
