@@ -52,3 +52,11 @@ def test_other_channels_and_other_grids_are_refused() -> None:
         Normaliser.fit(torch.full((1, 1, 2), float("nan")))
     with pytest.raises(ValueError, match="unknown"):
         Normaliser(kind="minmax", shape=(1, 2))
+
+
+def test_mixed_devices_and_dtypes_are_refused() -> None:
+    model = NormalisedOperator(nn.Identity(), Normaliser.fit(fields()), Normaliser(kind="none", shape=(2, 4, 5)))
+    with pytest.raises(ValueError, match=r"on meta and the model is torch\.float64 on cpu"):
+        model(torch.zeros(1, 2, 4, 5, dtype=torch.float64, device="meta"))
+    with pytest.raises(ValueError, match=r"float32 on cpu and the model is torch\.float64"):
+        model(fields().float())

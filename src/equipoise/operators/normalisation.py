@@ -111,5 +111,15 @@ class NormalisedOperator(nn.Module):
         self.operator, self.inputs, self.outputs = operator, inputs, outputs
 
     def forward(self, inputs: Float[torch.Tensor, "n channel *grid"]) -> Float[torch.Tensor, "n outputs *grid"]:
-        """Answers in physical units, `(n, channel, *grid)`."""
+        """Answers in physical units, `(n, channel, *grid)`.
+
+        Raises:
+            ValueError: for inputs on another device or of another dtype than the model.
+        """
+        mean = self.inputs.mean
+        if inputs.device != mean.device or inputs.dtype != mean.dtype:
+            raise ValueError(
+                f"inputs are {inputs.dtype} on {inputs.device} and the model is {mean.dtype} on {mean.device}; move one "
+                "to the other with .to(...)."
+            )
         return self.outputs.inverse(self.operator(self.inputs(inputs)))
