@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from equipoise.nn.multigrid_levels import BOUNDARIES, TRANSFERS, kernel_sides, level_shapes, smallest_side
 
-__all__ = ["MgLinear", "channels_last"]
+__all__ = ["MgLinear", "channel_map", "channels_last"]
 
 _NORMS = ("none", "group", "layer")
 _CONVOLUTIONS: tuple[Any, ...] = (functional.conv1d, functional.conv2d, functional.conv3d)
@@ -270,6 +270,15 @@ def channels_last(field: torch.Tensor) -> torch.Tensor:
     if field.ndim == 4 and field.device.type == "cpu":
         return field.contiguous(memory_format=torch.channels_last)
     return field
+
+
+def channel_map(field: torch.Tensor, layer: nn.Module) -> torch.Tensor:
+    """A convolution of one point, as a matrix product where channels lie next to one another in memory."""
+    if field.ndim != 4 or not field.is_contiguous(memory_format=torch.channels_last) or field.device.type != "cpu":
+        answer: torch.Tensor = layer(field)
+        return answer
+    weight, bias = layer.weight.flatten(1), layer.bias
+    return functional.linear(field.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
 def _coarsest(boundaries: tuple[str, ...], transfer: str, n_levels: int) -> int:

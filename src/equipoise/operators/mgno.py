@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import nn
 
 from equipoise.nn.initialisation import seeded
-from equipoise.nn.multigrid_convolution import MgLinear, channels_last
+from equipoise.nn.multigrid_convolution import MgLinear, channel_map, channels_last
 from equipoise.nn.multigrid_levels import default_smoothing
 
 __all__ = ["MgNO"]
@@ -111,7 +111,7 @@ class MgNO(nn.Module):
         for number, multigrid in enumerate(self.multigrid):
             changed = multigrid(fields)
             if self.pointwise:
-                changed = self.pointwise[number](fields).add_(changed)
+                changed = channel_map(fields, self.pointwise[number]).add_(changed)
             fields = nn.functional.gelu(changed)
-        answer: torch.Tensor = self.end(fields)
+        answer = channel_map(fields, self.end)
         return answer.add_(inputs) if self.config["increment"] else answer
