@@ -134,6 +134,16 @@ def test_fixed_offsets_keep_the_values_at_training_points_on_finer_grids(name: s
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("name", ["u-net", "vision transformer", "functions"])
+def test_coarser_grids_see_the_network_at_the_training_grid(name: str) -> None:
+    """A field of few modes on 8 points is the same function on 16: the answers agree where points do."""
+    network = _networks()[name].double()
+    operator = to_operator(network, GRID)
+    coarse, fine = operator(_field(8)), network(_field(16))
+    torch.testing.assert_close(coarse, fine[..., ::2, ::2], rtol=1e-10, atol=1e-10)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("n", [12, 24, 20])
 def test_ratios_that_are_not_whole_interpolate_the_field(n: int) -> None:
     torch.manual_seed(0)

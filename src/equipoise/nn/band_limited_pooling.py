@@ -11,7 +11,7 @@ from torch import nn
 from equipoise.spaces.grid import Grid
 from equipoise.spaces.resampling import resample
 
-__all__ = ["BandLimitedPooling", "resample_grid"]
+__all__ = ["BandLimitedPooling", "at_points", "resample_grid"]
 
 
 def resample_grid(
@@ -21,6 +21,19 @@ def resample_grid(
     along_periodic = tuple(new if wraps else old for old, new, wraps in zip(grid.shape, shape, grid.wraps, strict=True))
     field = resample(field, grid, along_periodic, method="spectral")
     return resample(field, grid.resized(along_periodic), shape, method="cubic")
+
+
+def at_points(
+    field: Float[torch.Tensor, "batch channels *grid"], grid: Grid, shape: tuple[int, ...]
+) -> Float[torch.Tensor, "batch channels *new"]:
+    """Values at the points of another grid of the same box: those at hand where they are points of the grid."""
+    target = grid.resized(shape)
+    if any(now % then for now, then in zip(grid.intervals, target.intervals, strict=True)):
+        return resample_grid(field, grid, shape)
+    for axis, (now, then) in enumerate(zip(grid.intervals, target.intervals, strict=True)):
+        index = torch.arange(0, field.shape[2 + axis], now // then, device=field.device)
+        field = field if now == then else field.index_select(2 + axis, index)
+    return field
 
 
 class BandLimitedPooling(nn.Module):

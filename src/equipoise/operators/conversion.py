@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import nn
 from torch.nn.utils import parametrize
 
-from equipoise.nn.band_limited_pooling import resample_grid
+from equipoise.nn.band_limited_pooling import at_points, resample_grid
 from equipoise.nn.converted_layers import InterpolatedPosition
 from equipoise.nn.resolution import Resolution, every
 from equipoise.operators.consistency import trigonometric_field
@@ -81,10 +81,24 @@ class ConvertedOperator(nn.Module):
                 f"inputs have shape {tuple(inputs.shape)}; expected (batch, channel) and {self.grid.dim} axes."
             )
         shape = tuple(inputs.shape[2:])
+        work = self._work_shape(shape)
+        if work == shape:
+            return self._answer(inputs)
+        outputs = self._answer(resample_grid(inputs, self.grid.resized(shape), work))
+        return at_points(outputs, self.grid.resized(work), shape) if outputs.shape[2:] == work else outputs
+
+    def _work_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Points that the network works on: those of the training grid, or where it can at least those."""
         if self.method == "resampling":
-            values = self.network(resample_grid(inputs, self.grid.resized(shape), self.grid.shape))
-            return resample_grid(values, self.grid, shape) if values.shape[2:] == self.grid.shape else values
-        with self.resolution.at(shape):
+            return self.grid.shape
+        if self.method == "interpolated-kernels":
+            return shape
+        return tuple(max(now, then) for now, then in zip(shape, self.grid.shape, strict=True))
+
+    def _answer(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.method == "resampling":
+            return self.network(inputs)
+        with self.resolution.at(tuple(inputs.shape[2:])):
             if self.resolution.is_training or not self.calls:
                 return self.network(inputs)
             with FunctionCalls(self.resolution, self.calls):
@@ -116,7 +130,8 @@ def to_operator(
     Args:
         module: maps `(batch, channel, *grid)` to a field of the same kind, or to numbers for each sample. It is copied.
         grid: that it was, or is to be, trained on.
-        method: `"fixed-offsets"`: taps of convolutions keep their offsets; most accurate for a trained network.
+        method: `"fixed-offsets"`: taps of convolutions keep their offsets; most accurate for a trained network. Fields
+            on coarser grids are interpolated to the training grid first, and its answer is read at their points.
             `"interpolated-kernels"`: kernels are resized as functions of the offset, as published.
             `"resampling"`: the network is left as it is between two changes of resolution; nothing is refused, and
             nothing beyond the training grid's resolution is seen.
