@@ -24,7 +24,7 @@ def test_list_names_built_and_planned_methods(capsys: pytest.CaptureFixture[str]
         main(["reproduce", "--list", "--json"])
     methods = json.loads(capsys.readouterr().out)["methods"]
     assert len(methods) == 38
-    assert [row["slug"] for row in methods if row["built"]] == ["equino"]
+    assert {"equino", "nns-to-nos"} <= {row["slug"] for row in methods if row["built"]}
 
 
 def test_unknown_method_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,10 @@ from equipoise.papers.reproduction import SCALES, Outcome, Reproduction, Setting
 
 __all__ = ["METHODS", "SCALES", "Outcome", "Reproduction", "Settings", "is_built", "last_result", "load"]
 
-_BUILT = {"equino": "equipoise.papers.equino"}
+_BUILT = {
+    "equino": "equipoise.papers.equino",
+    "nns-to-nos": "equipoise.papers.nns_to_nos",
+}
 
 METHODS: dict[str, str] = {
     "bnpo": "Beta-normalised policy optimisation",
