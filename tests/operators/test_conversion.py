@@ -261,6 +261,31 @@ class Sliced(nn.Module):
         return inputs + self.table[:, :, : inputs.shape[2]]
 
 
+class Windows(nn.Module):
+    """Attention within blocks of four points, cut by `view`: nothing in its calls counts points."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.attention = nn.Conv2d(1, 8, 1), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        field = self.embed(inputs)
+        batch, width, height, breadth = field.shape
+        blocks = field.view(batch, width, height // 4, 4, breadth // 4, 4).permute(0, 2, 4, 3, 5, 1)
+        tokens = blocks.reshape(-1, 16, width)
+        mixed = self.attention(tokens, tokens, tokens)[0].view(blocks.shape)
+        return mixed.permute(0, 5, 1, 3, 2, 4).reshape(field.shape)
+
+
+def test_blocks_cut_by_view_show_in_the_gap_alone() -> None:
+    torch.manual_seed(0)
+    gap = to_operator(Windows(), GRID).consistency_gap
+    assert gap is not None
+    assert gap > 0.05
+    convolution = to_operator(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), GRID, in_channels=1)
+    assert convolution.consistency_gap == 0.0
+
+
 def test_a_table_whose_layout_is_unknown_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"1 \(Sliced\) fails at another resolution"):
         to_operator(nn.Sequential(nn.Identity(), Sliced()), GRID, in_channels=1)

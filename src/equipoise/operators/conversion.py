@@ -138,6 +138,9 @@ def to_operator(
         in_channels: of the input, where `module.config`, `module.in_channels` or its first layer does not tell.
         keep: classes of your own that act on channels or are operators already; they are left as they are.
 
+    What happens in tensor form alone, such as windows of attention cut by `view` and `permute`, can't be seen: look at
+    `consistency_gap`.
+
     Raises:
         ValueError: for layers that can't be converted, naming all by path and type; or where the network does not run
             on the training grid.
