@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -325,3 +327,16 @@ def test_gradients_flow_to_the_same_parameters() -> None:
     double = to_operator(nn.Conv2d(1, 1, 3, padding=1).double(), Grid((4, 4), (), True), in_channels=1)
     inputs = torch.randn(1, 1, 6, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(double, inputs)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("make", [Table, Functional])
+def test_operator_exports_at_another_resolution_and_can_be_copied(make: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    operator = to_operator(make(), GRID).eval()
+    inputs = torch.randn(1, 1, 32, 32)
+    program = torch.export.export(operator, (inputs,))
+    torch.testing.assert_close(program.module()(inputs), operator(inputs))
+    copied = copy.deepcopy(operator)
+    copied.load_state_dict(operator.state_dict())
+    torch.testing.assert_close(copied(inputs), operator(inputs))

@@ -139,8 +139,8 @@ class FixedOffsetConvolution(nn.Module):
             return first, self.weight, tuple(d * ratio for d, ratio in zip(self.dilation, whole, strict=True))
         first, weight = [], self.weight
         for axis, ratio in enumerate(ratios):
-            taps = torch.arange(weight.shape[2 + axis], dtype=torch.float64) * self.dilation[axis] - self.left[axis]
-            start, matrix = offset_matrix(taps * ratio)
+            taps = [tap * self.dilation[axis] - self.left[axis] for tap in range(weight.shape[2 + axis])]
+            start, matrix = offset_matrix([tap * ratio for tap in taps])
             first.append(start)
             weight = torch.movedim(torch.movedim(weight, 2 + axis, -1) @ matrix.T.to(weight), -1, 2 + axis)
         return first, weight, (1,) * len(ratios)
@@ -204,8 +204,8 @@ class PhysicalPooling(nn.Module):
         reach, kernel = [], inputs.new_ones((1, 1, *[1] * len(spans)))
         whole = self.resolution.whole_ratios
         for axis, (size, pad, ratio) in enumerate(zip(self.size, self.padding, self.resolution.ratios, strict=True)):
-            taps = (torch.arange(size, dtype=torch.float64) * self.dilation[axis] - pad) * ratio
-            start, matrix = offset_matrix(taps.round() if whole is not None else taps)
+            taps = [(tap * self.dilation[axis] - pad) * ratio for tap in range(size)]
+            start, matrix = offset_matrix([round(tap) for tap in taps] if whole is not None else taps)
             reach.append((start, start + len(matrix) - 1))
             shape = [1] * kernel.ndim
             shape[2 + axis] = len(matrix)

@@ -105,7 +105,8 @@ class LocalIntegralConvolution(nn.Module):
             weights = self.basis.double().cpu()
             first = []
             for axis, spacing in enumerate(grid.spacings):
-                start, matrix = offset_matrix(self.points[:, axis].double().cpu() * (self.config["radius"] / spacing))
+                offsets = self.points[:, axis].double().cpu() * (self.config["radius"] / spacing)
+                start, matrix = offset_matrix(offsets.tolist())
                 first.append(start)
                 weights = weights[..., None, :] * matrix
             self._stencils[grid] = (first, weights.sum(-1))

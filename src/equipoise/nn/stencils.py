@@ -7,6 +7,7 @@ neighbours, which is a convolution again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -29,13 +30,13 @@ def cubic_cardinal(distance: torch.Tensor) -> torch.Tensor:
     return torch.where(t <= 1, near, torch.where(t < 2, far, torch.zeros_like(t)))
 
 
-def offset_matrix(offsets: Float[torch.Tensor, " taps"]) -> tuple[int, Float[torch.Tensor, "points taps"]]:
+def offset_matrix(offsets: Sequence[float]) -> tuple[int, Float[torch.Tensor, "points taps"]]:
     """The weights of grid points that interpolate a field at offsets, in spacings; and the first point's number."""
-    low, high = int(torch.floor(offsets.min())), int(torch.ceil(offsets.max()))
-    if bool((offsets != offsets.round()).any()):
+    low, high = math.floor(min(offsets)), math.ceil(max(offsets))
+    if any(offset != round(offset) for offset in offsets):
         low, high = low - 1, high + 1
-    points = torch.arange(low, high + 1, dtype=offsets.dtype, device=offsets.device)
-    return low, cubic_cardinal(offsets[None, :] - points[:, None])
+    points = torch.arange(low, high + 1, dtype=torch.float64)
+    return low, cubic_cardinal(torch.tensor(list(offsets), dtype=torch.float64)[None, :] - points[:, None])
 
 
 def convolve(
