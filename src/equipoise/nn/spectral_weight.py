@@ -10,12 +10,16 @@ Complex numbers are real tensors throughout, with an axis of two for the real an
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Complex, Float
 from torch import nn
+
+from equipoise.nn.pointwise_fused import fusion_applies
 
 __all__ = ["DenseSpectralWeight", "SpectralWeight", "contract_pairs", "kept_modes", "spectral_deviation"]
 
@@ -115,6 +119,30 @@ def contract_pairs(
     """
     *kept, _, batch, inputs = modes.shape
     outputs = weight.shape[-1]
-    products = torch.bmm(modes.reshape(-1, 2 * batch, inputs), weight.reshape(-1, inputs, 2 * outputs))
-    real, imaginary = products.view(*kept, 2, batch, 2, outputs).unbind(-4)
-    return torch.stack([real[..., 0, :] - imaginary[..., 1, :], real[..., 1, :] + imaginary[..., 0, :]], -3)
+    count = math.prod(kept)
+    rows, columns = modes.reshape(count, 2 * batch, inputs), weight.reshape(count, inputs, 2 * outputs)
+    products = _PairProduct.apply(rows, columns) if fusion_applies(modes) else _combine(torch.bmm(rows, columns))
+    return products.view(*kept, 2, batch, outputs)
+
+
+class _PairProduct(torch.autograd.Function):
+    """`(n, 2 batch, in)` and `(n, in, 2 out)` to `(n, 2 batch, out)`; its gradient is two batched products."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(rows, columns)
+        return _combine(torch.bmm(rows, columns))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        rows, columns = ctx.saved_tensors
+        real, imaginary = gradient.chunk(2, 1)
+        spread = torch.cat([torch.cat([real, imaginary], 2), torch.cat([imaginary, -real], 2)], 1)
+        return torch.bmm(spread, columns.transpose(1, 2)), torch.bmm(rows.transpose(1, 2), spread)
+
+
+def _combine(products: torch.Tensor) -> torch.Tensor:
+    """Complex products from those of the parts, `(n, 2 batch, 2 out)` to `(n, 2 batch, out)`."""
+    above, below = products.chunk(2, 1)
+    (a, b), (c, d) = above.chunk(2, 2), below.chunk(2, 2)
+    return torch.cat([a - d, b + c], 1)

@@ -1,0 +1,174 @@
+"""A pointwise network of two layers in one pass over blocks of points that stay in the cache, with its own gradient.
+
+The arithmetic is that of `PointwiseMLP`; what is saved is memory traffic and the passes that autograd makes for biases.
+A gradient that is itself differentiated is left to autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+
+__all__ = [
+    "TallSum",
+    "differentiable_gradients",
+    "fusion_applies",
+    "gelu_backward",
+    "gelu_forward",
+    "keep_heap",
+    "longest",
+    "row_blocks",
+    "two_layers",
+]
+
+# Values of one tensor in a block, 2 MiB in float32: smaller ones cost more in calls than they save in memory traffic.
+_BLOCK_VALUES = 2**19
+
+gelu_forward = torch.ops.aten.gelu.out
+gelu_backward = torch.ops.aten.gelu_backward.grad_input
+
+
+def fusion_applies(field: torch.Tensor) -> bool:
+    """Whether this call may run outside autograd's sight: on a processor, in full precision, under no transformation.
+
+    Compilers, exporters, autocast and `torch.func` see the plain operations instead.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and field.device.type == "cpu"
+        and field.dtype in (torch.float32, torch.float64)
+        and torch._C._get_tracing_state() is None
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+        and torch.autograd.forward_ad._current_level < 0
+    )
+
+
+@cache
+def keep_heap() -> None:
+    """Let the C library keep what a training step frees, instead of fetching it from the system page by page again.
+
+    GNU's allocator returns memory above twice the largest block that it has seen freed, up to 64 MiB. A block of that
+    size is freed once here, untouched, so it costs nothing; pages fetched anew were a sixth of a step.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")
+
+
+def row_blocks(rows: int, channels: int, *, multiple: int = 1) -> list[slice]:
+    """Blocks of rows whose values stay in the cache, each but the last a multiple of `multiple` rows."""
+    size = max(_BLOCK_VALUES // (channels * multiple), 1) * multiple
+    return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
+
+
+def longest(blocks: list[slice]) -> int:
+    """Rows of the longest block."""
+    return max((block.stop - block.start for block in blocks), default=0)
+
+
+class TallSum:
+    """Running sums over rows: of products `left^T right`, and of `left`, as gradients of weights and biases are."""
+
+    def __init__(self, shape: Sequence[int], like: torch.Tensor) -> None:
+        left, right = shape
+        self.chunks, self.swapped = torch.get_num_threads(), right < left
+        # Products with the wider factor on the left are slow where the other is a few columns wide.
+        self.products = like.new_zeros(self.chunks, *((right, left) if self.swapped else (left, right)))
+        self.total = like.new_zeros(left)
+        self.ones = like.new_ones(0)
+
+    def add(self, left: torch.Tensor, right: torch.Tensor, *, total: bool = True) -> None:
+        """Add a block's rows, `(rows, left)` and `(rows, right)`."""
+        if total:
+            self.add_total(left)
+        if self.swapped:
+            left, right = right, left
+        rows = left.shape[0]
+        if self.chunks == 1 or rows % self.chunks:
+            self.products[0].addmm_(left.t(), right)
+        else:
+            # One product per thread: a single tall one is not shared well.
+            parts = left.view(self.chunks, -1, left.shape[1]).transpose(1, 2)
+            self.products.baddbmm_(parts, right.view(self.chunks, -1, right.shape[1]))
+
+    def add_total(self, left: torch.Tensor) -> None:
+        """Add a block's rows to the sum of `left` alone."""
+        if self.ones.shape[0] != left.shape[0]:
+            self.ones = left.new_ones(left.shape[0])
+        self.total.addmv_(left.t(), self.ones)
+
+    @property
+    def product(self) -> torch.Tensor:
+        """Sum of `left^T right`, `(left, right)`."""
+        summed = self.products[0] if self.chunks == 1 else self.products.sum(0)
+        return summed.t() if self.swapped else summed
+
+
+def differentiable_gradients(
+    function: Callable[..., torch.Tensor], inputs: tuple[torch.Tensor, ...], gradient: torch.Tensor
+) -> tuple[torch.Tensor | None, ...]:
+    """Gradients by autograd of the plain operations, so that they can be differentiated again."""
+    with torch.enable_grad():
+        wanted = [value for value in inputs if value.requires_grad]
+        found = iter(torch.autograd.grad(function(*inputs), wanted, gradient, create_graph=True))
+        return tuple(next(found) if value.requires_grad else None for value in inputs)
+
+
+def plain_two_layers(
+    rows: torch.Tensor, first: torch.Tensor, shift: torch.Tensor, second: torch.Tensor, end: torch.Tensor
+) -> torch.Tensor:
+    """`gelu(rows first^T + shift) second^T + end`, as autograd sees it."""
+    return torch.addmm(end, torch.nn.functional.gelu(torch.addmm(shift, rows, first.t())), second.t())
+
+
+class _TwoLayers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        first, shift, second, end = weights
+        ctx.save_for_backward(rows, *weights)
+        blocks = row_blocks(rows.shape[0], max(first.shape))
+        out = rows.new_empty(rows.shape[0], second.shape[0])
+        hidden = rows.new_empty(2, longest(blocks), first.shape[0])
+        for block in blocks:
+            h, a = hidden[:, : block.stop - block.start]
+            torch.addmm(shift, rows[block], first.t(), out=h)
+            gelu_forward(h, out=a)
+            torch.addmm(end, a, second.t(), out=out[block])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+        rows, first, shift, second, end = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return differentiable_gradients(plain_two_layers, (rows, first, shift, second, end), gradient)
+        gradient = gradient.contiguous()
+        outwards = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
+        blocks = row_blocks(rows.shape[0], max(first.shape))
+        hidden = rows.new_empty(2, longest(blocks), first.shape[0])
+        inner, outer = TallSum(first.shape, rows), TallSum(second.shape, rows)
+        for block in blocks:
+            h, a = hidden[:, : block.stop - block.start]
+            # Computed again: storing the hidden layer costs more than the product and the activation.
+            torch.addmm(shift, rows[block], first.t(), out=h)
+            gelu_forward(h, out=a)
+            outer.add(gradient[block], a)
+            torch.mm(gradient[block], second, out=a)
+            gelu_backward(a, h, grad_input=a)
+            inner.add(a, rows[block])
+            if outwards is not None:
+                torch.mm(a, first, out=outwards[block])
+        return outwards, inner.product, inner.total, outer.product, outer.total
+
+
+def two_layers(
+    rows: torch.Tensor, first: torch.Tensor, shift: torch.Tensor, second: torch.Tensor, end: torch.Tensor
+) -> torch.Tensor:
+    """`gelu(rows first^T + shift) second^T + end`.
+
+    Args:
+        rows: `(n, in)`. first: `(hidden, in)`. shift: `(hidden,)`. second: `(out, hidden)`. end: `(out,)`.
+    """
+    keep_heap()
+    return _TwoLayers.apply(rows, first, shift, second, end)
