@@ -289,9 +289,24 @@ class DiffusionReaction(Problem):
         return self.diffusion / self.grid.spacings[1] ** 2 * value.diff(n=2, dim=-1)
 
     def _change(self, value: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        step, count = self.grid.spacings[0], value.shape[1] - 2
+        step = self.grid.spacings[0]
         factor = step * self.diffusion / self.grid.spacings[1] ** 2 / 2
-        off = torch.full((count - 1,), -factor, dtype=value.dtype, device=value.device)
-        matrix = torch.diag(off, 1) + torch.diag(off, -1)
-        matrix = matrix + torch.diag_embed(1 + 2 * factor - step * self.reaction * value[:, 1:-1])
-        return torch.nn.functional.pad(torch.linalg.solve(matrix, step * self._rate(value, source)), (1, 1))
+        diagonal = 1 + 2 * factor - step * self.reaction * value[:, 1:-1]
+        found = _solve_tridiagonal(-factor, diagonal, step * self._rate(value, source))
+        return torch.nn.functional.pad(found, (1, 1))
+
+
+def _solve_tridiagonal(beside: float, diagonal: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Thomas' elimination for matrices with one number beside the diagonal, all at once; `(n, m)` each."""
+    pivots: list[torch.Tensor] = []
+    values: list[torch.Tensor] = []
+    for pivot, value in zip(diagonal.unbind(1), right.unbind(1), strict=True):
+        if pivots:
+            factor = beside / pivots[-1]
+            pivot, value = pivot - factor * beside, value - factor * values[-1]
+        pivots.append(pivot)
+        values.append(value)
+    found = [values[-1] / pivots[-1]]
+    for pivot, value in zip(pivots[-2::-1], values[-2::-1], strict=True):
+        found.append((value - beside * found[-1]) / pivot)
+    return torch.stack(found[::-1], 1)
