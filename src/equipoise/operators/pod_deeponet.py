@@ -39,15 +39,17 @@ class PODDeepONet(BranchTrunk):
     """`G(u)(y) = mean(y) + sum_k b_k(u) phi_k(y)` with fixed phi, of unit mean square over the points.
 
     In the `"anchored"` form the branch is `AnchoredBranch`, as EquiNO's: a ridge-regressed linear map of the input's
-    principal components plus `s (net(x) - net(0))`, where x are the first components, whitened, and s is the spread of
-    what the linear map leaves over in each mode. `"paper"` is the published form, a network of the sensors whose
-    outputs are divided by the number of modes.
+    principal components plus `s (net(x) - net(0))`, where x are the first components, divided by a power of their
+    spread, and s is the spread of what the linear map leaves over in each mode. `"paper"` is the published form, a
+    network of the sensors whose outputs are divided by the number of modes.
 
     Args:
         sensors: values that describe an input: their number, or the shape `(channel, *grid)` of a field.
         out_channels: components of the answer, which share coefficients.
         shape, bounds, periodic: of the grid of the answers, see `Grid`.
         n_modes: of the outputs. n_components: of the inputs that the network of the anchored form reads.
+        whitening: power of the spread that its inputs are divided by; 1 gives all components the same weight, which
+            the last ones do not deserve, and 0 leaves them as they are.
         branch: widths of its hidden layers. activation: see `MultilayerPerceptron`.
         form: `"anchored"` or `"paper"`.
         trunk: widths of the hidden layers of a network that adds `n_learned` functions, with a bias; none by default.
@@ -61,6 +63,7 @@ class PODDeepONet(BranchTrunk):
 
     sensor_mean: torch.Tensor
     directions: torch.Tensor
+    units: torch.Tensor
 
     def __init__(
         self,
@@ -71,8 +74,9 @@ class PODDeepONet(BranchTrunk):
         bounds: tuple[tuple[float, float], ...] = (),
         periodic: tuple[bool, ...] | bool = False,
         n_modes: int = 32,
-        n_components: int = 12,
-        branch: tuple[int, ...] = (64, 64),
+        n_components: int = 20,
+        whitening: float = 0.5,
+        branch: tuple[int, ...] = (64, 64, 64),
         activation: str = "gelu",
         form: str = "anchored",
         trunk: tuple[int, ...] = (),
@@ -108,6 +112,7 @@ class PODDeepONet(BranchTrunk):
         self.grid = self.functions.grid
         self.register_buffer("sensor_mean", torch.zeros(count))
         self.register_buffer("directions", torch.eye(count))
+        self.register_buffer("units", torch.ones(out_channels))
         self.trunk_net: MultilayerPerceptron | None = None
         if n_learned:
             self.feature_map = FeatureMap(self.dim)
@@ -140,12 +145,21 @@ class PODDeepONet(BranchTrunk):
         units = wide.std(dim=(0, *range(2, wide.ndim)), correction=0).clamp(min=1e-300)
         scaled = (wide.flatten(2) / units[:, None]).flatten(1)
         mean, modes = pod(scaled, self.n_modes)
-        coefficients = (scaled - mean) @ modes / len(modes)
+        self.units.copy_(units)
         table = torch.cat([mean[:, None], modes], 1).unflatten(0, (self.out_channels, -1)) * units[:, None, None]
         self.functions.table.copy_(table.transpose(0, 1).flatten(1))
+        coefficients = self.project(wide)
         if self.form == "anchored":
             self._fit_branch(flat, coefficients)
         return coefficients
+
+    def project(self, outputs: Float[torch.Tensor, "n outputs *grid"]) -> Float[torch.Tensor, "n modes"]:
+        """Coefficients of fields on the grid in the modes, what the branch is to answer."""
+        table = self.functions.table.to(outputs).unflatten(1, (self.out_channels, -1))
+        # The modes are orthonormal in the mean square of outputs over their units.
+        weight = table[..., 1:] / self.units.to(outputs).square()[:, None]
+        change = outputs.flatten(2).transpose(1, 2) - table[..., 0]
+        return change.flatten(1) @ weight.flatten(0, 1) / weight.shape[:2].numel()
 
     def _fit_branch(self, inputs: torch.Tensor, coefficients: torch.Tensor) -> None:
         fitted = fit_ridge(inputs, coefficients)
@@ -154,9 +168,11 @@ class PODDeepONet(BranchTrunk):
         self.sensor_mean.copy_(parts.mean)
         self.directions.zero_()[:, :kept] = parts.directions.to(self.directions)
         branch.linear.zero_()[: self.n_modes, :kept] = fitted.weights.T.to(branch.linear)
-        branch.input_scale.fill_(1.0)[:kept] = parts.spread.to(branch.input_scale)
-        left = coefficients - fitted(inputs)
-        branch.scale[: self.n_modes] = left.std(0).to(branch.scale)
+        spread = parts.spread / parts.spread[0]
+        branch.input_scale.fill_(1.0)[:kept] = (parts.spread[0] * spread ** self.config["whitening"]).to(branch.linear)
+        left = (coefficients - fitted(inputs)).std(0)
+        # A mode that is linear to round-off, or that the outputs do not have, keeps a scale that is small but not zero.
+        branch.scale[: self.n_modes] = left.clamp(min=1e-12 * float(coefficients.abs().max())).to(branch.scale)
 
     def components(self, inputs: torch.Tensor) -> torch.Tensor:
         """What the branch reads: principal components of the inputs, or in the published form the sensors."""

@@ -1,0 +1,184 @@
+"""The models that the DeepONet reproduction compares, each as a job that depends on its settings alone.
+
+Jobs are plain values, so that they can run in other processes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from equipoise.nn.perceptron import MultilayerPerceptron
+from equipoise.operators.deeponet import DeepONet
+from equipoise.operators.linear_map import LinearMap
+from equipoise.operators.pod_deeponet import PODDeepONet
+from equipoise.problems.problem import Problem
+from equipoise.problems.registry import make_problem
+from equipoise.training.deeponet import QueryObjective, train_pod_deeponet
+from equipoise.training.phases import Phase
+from equipoise.training.trainer import Trainer
+
+__all__ = ["CASES", "Job", "run_job"]
+
+SENSORS = 100
+
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "antiderivative": ("antiderivative", {}),
+    "pendulum, T = 1": ("pendulum", {}),
+    "pendulum, T = 3": ("pendulum", {"final_time": 3.0}),
+    "nonlinear ODE": ("nonlinear-ode", {}),
+    "diffusion-reaction, k = 0.1": ("diffusion-reaction", {"reaction": 0.1, "n_times": SENSORS}),
+}
+"""Families with the options of the paper, or the nonlinear ones of our choice; always 100 sensors."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training or fit.
+
+    Attributes:
+        kind: `"ridge"`, `"deeponet"`, `"pod_linear"`, or on triples `"deeponet_triples"` and `"plain_triples"`.
+        case: of `CASES`. count: training functions. steps: of the optimiser. seed: of weights and batches; the
+            functions are the same for all.
+        tests: functions to test on. options: of the network.
+    """
+
+    kind: str
+    case: str
+    count: int
+    steps: int = 0
+    seed: int = 0
+    tests: int = 350
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def problem(self) -> Problem:
+        """The family."""
+        name, options = CASES[self.case]
+        return make_problem(name, resolution=SENSORS, **options)
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Errors on unseen functions and wall seconds of training, as plain values."""
+    return {
+        "ridge": _ridge,
+        "deeponet": _deeponet,
+        "pod_linear": _pod_linear,
+        "deeponet_triples": _triples,
+        "plain_triples": _triples,
+    }[job.kind](job)
+
+
+def _functions(job: Job, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs `(n, sensors)` and the first component of the outputs, `(n, 1, *grid)`."""
+    problem = job.problem()
+    inputs = problem.sample(count, torch.Generator().manual_seed(seed))
+    return inputs[:, 0], problem.solve(inputs)[:, :1]
+
+
+def _split(job: Job) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Training and test functions; on a line, smaller trainings see the first functions of larger ones."""
+    most = max(job.count, 1600) if job.problem().grid.dim == 1 else job.count
+    inputs, outputs = _functions(job, most, seed=1000)
+    return inputs[: job.count], outputs[: job.count], *_functions(job, job.tests, seed=2000)
+
+
+def _errors(found: torch.Tensor, exact: torch.Tensor) -> dict[str, float]:
+    error = torch.linalg.vector_norm((found - exact).flatten(1), dim=1)
+    relative = error / torch.linalg.vector_norm(exact.flatten(1), dim=1)
+    return {
+        "mean": float(relative.mean()),
+        "median": float(relative.median()),
+        "percentile_95": float(relative.quantile(0.95)),
+        "mean_square": float((found - exact).square().mean()),
+    }
+
+
+def _ridge(job: Job) -> dict[str, Any]:
+    inputs, outputs, unseen, exact = _split(job)
+    began = time.perf_counter()
+    operator = LinearMap(sensors=SENSORS, shape=tuple(outputs.shape[2:])).double()
+    fitted = operator.fit(inputs, outputs)
+    seconds = time.perf_counter() - began
+    found = operator(unseen, None)[..., 0].unflatten(1, exact.shape[2:])[:, None]
+    return {**_errors(found, exact), "strength": fitted.strength, "seconds": seconds}
+
+
+def _pod_linear(job: Job) -> dict[str, Any]:
+    inputs, outputs, unseen, exact = _split(job)
+    began = time.perf_counter()
+    shape = tuple(outputs.shape[2:])
+    operator = PODDeepONet(sensors=SENSORS, shape=shape, seed=job.seed, **dict(job.options)).double()
+    held_out = 0.2 if job.count < 500 else 0.1
+    trained = train_pod_deeponet(operator, inputs, outputs, steps=job.steps, held_out=held_out, seed=job.seed)
+    seconds = time.perf_counter() - began
+    with torch.no_grad():
+        found = operator(unseen, None)[..., 0].unflatten(1, shape)[:, None]
+    return {**_errors(found, exact), "share_of_network": trained.share, "seconds": seconds}
+
+
+@torch.no_grad()
+def _ask(model: nn.Module, inputs: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    return torch.cat([model(part, points) for part in inputs.split(100)])[..., 0]
+
+
+def _deeponet(job: Job) -> dict[str, Any]:
+    """The published network on functions at shared points: all of them on a line, 500 drawn at random in the plane."""
+    inputs, outputs, unseen, exact = (values.float() for values in _split(job))
+    problem = job.problem()
+    points = problem.grid.points(dtype=torch.float32).flatten(0, -2)
+    generator = torch.Generator().manual_seed(job.seed)
+    seen = (
+        torch.arange(len(points)) if problem.grid.dim == 1 else torch.randperm(len(points), generator=generator)[:500]
+    )
+    began = time.perf_counter()
+    model = DeepONet(sensors=SENSORS, dim=problem.grid.dim, seed=job.seed, **dict(job.options))
+    objective = QueryObjective(inputs, points[seen], outputs.flatten(2)[:, 0, seen, None])
+    phase = Phase("adam", steps=job.steps, learning_rate=1e-3, schedule="constant")
+    Trainer(model, objective, seed=job.seed).fit([phase])
+    seconds = time.perf_counter() - began
+    return {**_errors(_ask(model, unseen, points), exact.flatten(1)), "seconds": seconds}
+
+
+class _PlainNetwork(nn.Module):
+    """A perceptron of the sensors and the point together, which is what the paper compares with."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.network = MultilayerPerceptron(
+            (SENSORS + 1, 100, 100, 1),
+            generator=torch.Generator().manual_seed(seed),
+            activation="relu",
+            dtype=torch.float32,
+            distribution="normal",
+        )
+
+    def forward(self, inputs: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        return self.network(torch.cat([inputs, points[:, 0]], 1))[:, None]
+
+
+def _triples(job: Job) -> dict[str, Any]:
+    """A network on triples: each function is seen at one random point."""
+
+    def triples(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        inputs, outputs = _functions(job, count, seed)
+        place = torch.randint(SENSORS, (count,), generator=torch.Generator().manual_seed(seed))
+        points = job.problem().grid.points(dtype=torch.float32)[place]
+        return inputs.float(), points[:, None], outputs[torch.arange(count), 0, place].float()[:, None, None]
+
+    train, unseen = triples(job.count, 1000), triples(job.tests, 2000)
+    began = time.perf_counter()
+    model = (
+        DeepONet(sensors=SENSORS, dim=1, seed=job.seed) if job.kind == "deeponet_triples" else _PlainNetwork(job.seed)
+    )
+    phase = Phase("adam", steps=job.steps, learning_rate=1e-3, schedule="constant", batch_size=1000)
+    Trainer(model, QueryObjective(*train), seed=job.seed).fit([phase])
+    seconds = time.perf_counter() - began
+    found = {}
+    with torch.no_grad():
+        for name, (inputs, points, exact) in (("train", train), ("test", unseen)):
+            found[name] = float((model(inputs, points) - exact).square().mean())
+    return {**found, "gap": found["test"] - found["train"], "ratio": found["test"] / found["train"], "seconds": seconds}
