@@ -12,6 +12,7 @@ from torch import nn
 from equipoise.nn.graph_kernel import GridMessagePassing
 from equipoise.operators.attention import PatchTransformer
 from equipoise.operators.conversion import to_operator
+from equipoise.operators.fno import FNO
 from equipoise.operators.unet import UNet
 from equipoise.spaces.grid import Grid
 
@@ -340,3 +341,11 @@ def test_operator_exports_at_another_resolution_and_can_be_copied(make: type[nn.
     copied = copy.deepcopy(operator)
     copied.load_state_dict(operator.state_dict())
     torch.testing.assert_close(copied(inputs), operator(inputs))
+
+
+def test_operators_inside_a_network_are_left_as_they_are() -> None:
+    fno = FNO(in_channels=1, out_channels=2, n_modes=(6, 6), width=4, n_layers=2)
+    operator = to_operator(nn.Sequential(fno, nn.Conv2d(2, 1, 3, padding=1, padding_mode="circular")), GRID)
+    assert [change.path for change in operator.changes] == ["1"]
+    assert operator.consistency_gap is not None
+    assert operator.consistency_gap < 0.01

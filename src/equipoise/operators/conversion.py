@@ -24,6 +24,7 @@ from equipoise.spaces.grid import Grid
 __all__ = ["METHODS", "Change", "ConvertedOperator", "Method", "to_operator"]
 
 Method = Literal["fixed-offsets", "interpolated-kernels", "resampling"]
+_OPERATOR_LAYERS = ("equipoise.nn.spectral", "equipoise.nn.fno_block", "equipoise.nn.pointwise")
 METHODS = ("fixed-offsets", "interpolated-kernels", "resampling")
 
 
@@ -186,7 +187,7 @@ class _Walk:
     def visit(self, parent: nn.Module, name: str, path: str) -> None:
         """Convert one module, and its children where the table does not know it."""
         module: nn.Module = getattr(parent, name)
-        if isinstance(module, self.keep) or type(module).__module__.startswith("equipoise.nn.spectral"):
+        if isinstance(module, self.keep) or type(module).__module__.startswith(_OPERATOR_LAYERS):
             return
         if id(module) in self.done:
             # A layer that is used twice stays one layer.

@@ -14,7 +14,8 @@ from equipoise.nn.coordinates import coordinate_channels
 from equipoise.nn.finite_difference import FiniteDifferenceConvolution
 from equipoise.nn.initialisation import seeded
 from equipoise.nn.local_integral import LocalIntegralConvolution
-from equipoise.nn.spectral_weight import DenseSpectralWeight, kept_modes
+from equipoise.nn.spectral_convolution import SpectralConvolution
+from equipoise.nn.truncated_transforms import check_resolution
 from equipoise.spaces.grid import Grid
 
 __all__ = ["LocalFNO"]
@@ -111,9 +112,8 @@ class LocalFNO(nn.Module):
         dim, channels = self.grid.dim, self.config["in_channels"]
         if inputs.ndim != 2 + dim or inputs.shape[1] != channels:
             raise ValueError(f"inputs have shape {tuple(inputs.shape)}; expected {channels} channels on {dim} axes.")
-        grid, modes = self.grid.resized(inputs.shape[2:]), self.config["n_modes"]
-        if any(count < fewest for count, fewest in zip(grid.shape, modes, strict=True)):
-            raise ValueError(f"a grid of {grid.shape} points does not resolve n_modes={modes}; take at least as many.")
+        grid = self.grid.resized(inputs.shape[2:])
+        check_resolution(grid.shape, self.config["n_modes"])
         place = coordinate_channels(grid, dtype=inputs.dtype, device=inputs.device)
         hidden = self.lift(torch.cat([inputs, place.expand(len(inputs), *place.shape[1:])], 1))
         for layer in self.layers:
@@ -127,31 +127,18 @@ class _LocalFNOLayer(nn.Module):
     def __init__(self, width: int, n_modes: tuple[int, ...], local: nn.ModuleList, *, is_last: bool) -> None:
         super().__init__()
         pointwise, hidden = _POINTWISE[len(n_modes)], round(0.5 * width)
-        self.n_modes, self.is_last, self.local = n_modes, is_last, local
-        self.spectral = DenseSpectralWeight(kept=kept_modes(n_modes), in_channels=width, out_channels=width)
-        self.skip = pointwise(width, width, 1)
+        self.is_last, self.local = is_last, local
+        self.spectral = SpectralConvolution(in_channels=width, out_channels=width, n_modes=n_modes)
+        self.skip = pointwise(width, width, 1, bias=False)
         self.perceptron = nn.Sequential(pointwise(width, hidden, 1), nn.GELU(), pointwise(hidden, width, 1))
         self.gate = nn.Parameter(torch.ones(1, width, *[1] * len(n_modes)))
 
     def forward(self, inputs: torch.Tensor, grid: Grid) -> torch.Tensor:
         """The field after the layer."""
-        hidden = self._spectral(inputs) + self.skip(inputs)
+        hidden = self.spectral(inputs) + self.skip(inputs)
         for layer in self.local:
             hidden = hidden + layer(inputs, grid)
         if not self.is_last:
             hidden = F.gelu(hidden)
         hidden = self.perceptron(hidden) + self.gate * inputs
         return hidden if self.is_last else F.gelu(hidden)
-
-    def _spectral(self, inputs: torch.Tensor) -> torch.Tensor:
-        axes, shape = tuple(range(2, inputs.ndim)), tuple(inputs.shape[2:])
-        spectrum = torch.fft.rfftn(inputs, dim=axes, norm="forward")
-        rows = [torch.arange(-(n // 2), n - n // 2, device=inputs.device) for n in self.n_modes[:-1]]
-        rows.append(torch.arange(self.n_modes[-1] // 2 + 1, device=inputs.device))
-        index = torch.meshgrid(*[row % count for row, count in zip(rows, shape, strict=True)], indexing="ij")
-        kept = torch.view_as_real(spectrum[(slice(None), slice(None), *index)])
-        modes = self.spectral.contract(kept.permute(*axes, -1, 0, 1).contiguous())
-        answer = torch.view_as_complex(modes.permute(-2, -1, *range(len(shape)), -3).contiguous())
-        out = spectrum.new_zeros(len(inputs), answer.shape[1], *spectrum.shape[2:])
-        out[(slice(None), slice(None), *index)] = answer
-        return torch.fft.irfftn(out, s=shape, dim=axes, norm="forward")

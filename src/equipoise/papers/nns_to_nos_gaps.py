@@ -20,7 +20,7 @@ from equipoise.operators.consistency import (
     trigonometric_field,
 )
 from equipoise.operators.conversion import to_operator
-from equipoise.operators.local_fno import LocalFNO
+from equipoise.operators.fno import FNO
 from equipoise.operators.unet import UNet
 from equipoise.spaces.grid import Grid
 
@@ -52,7 +52,7 @@ def untrained_gaps(*, seed: int) -> dict[str, Any]:
         # Integrals over a ball see many points on a fine grid.
         counts = (32,) if name == "local integrals" else (32, 64, 128)
         gaps[name] = [consistency_gap(layer, _grid(n), _field(seed)) for n in counts]
-    fno = LocalFNO(in_channels=_WIDTH, out_channels=_WIDTH, width=_WIDTH, shape=(32, 32), seed=seed).double()
+    fno = FNO(in_channels=_WIDTH, out_channels=_WIDTH, width=_WIDTH, n_modes=(12, 12), n_layers=3, seed=seed).double()
     gaps["FNO"] = [consistency_gap(_at(fno), _grid(n), _field(seed)) for n in (32, 64)]
     distances = {
         name: [distance_to_pointwise(layers[name], _at(limit), _grid(n), _field(seed)) for n in (32, 64, 128)]

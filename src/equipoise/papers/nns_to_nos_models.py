@@ -14,6 +14,7 @@ from torch import nn
 from equipoise.data.field_dataset import FieldDataset
 from equipoise.operators.attention import PatchTransformer
 from equipoise.operators.conversion import Method, to_operator
+from equipoise.operators.fno import FNO
 from equipoise.operators.local_fno import LocalFNO
 from equipoise.operators.normalisation import NormalisedOperator
 from equipoise.operators.unet import UNet
@@ -175,25 +176,26 @@ def errors(trained: Trained, bench: Bench, method: Method | None) -> dict[int, f
     return found
 
 
-def _fno(bench: Bench, seed: int, *, differences: bool = False, radius: float | None = None) -> nn.Module:
+def _fno(bench: Bench, seed: int) -> nn.Module:
+    modes = (bench.sizes.n_modes,) * 2
+    return FNO(in_channels=1, out_channels=1, width=bench.sizes.width, n_modes=modes, n_layers=3, seed=seed)
+
+
+def _local_fno(bench: Bench, seed: int, **local: Any) -> nn.Module:
     sizes = bench.sizes
+    grid = bench.train[sizes.training].grid
     return LocalFNO(
         in_channels=1,
         out_channels=1,
         width=sizes.width,
-        n_modes=(sizes.n_modes, sizes.n_modes),
+        n_modes=(sizes.n_modes,) * 2,
         n_layers=3,
-        shape=bench.train[sizes.training].grid.shape,
-        bounds=bench.train[sizes.training].grid.bounds,
+        shape=grid.shape,
+        bounds=grid.bounds,
         periodic=True,
-        differences=differences,
-        radius=radius,
         seed=seed,
+        **local,
     )
-
-
-def _fno_local(bench: Bench, seed: int) -> nn.Module:
-    return _fno(bench, seed, radius=2 * _LENGTH / bench.sizes.training)
 
 
 def _unet(bench: Bench, seed: int) -> nn.Module:
@@ -217,8 +219,8 @@ def _attention(bench: Bench, seed: int) -> nn.Module:
 
 _BUILDERS: dict[str, Callable[[Bench, int], nn.Module]] = {
     "fno": _fno,
-    "fno_fd": lambda bench, seed: _fno(bench, seed, differences=True),
-    "fno_local": _fno_local,
+    "fno_fd": lambda bench, seed: _local_fno(bench, seed, differences=True),
+    "fno_local": lambda bench, seed: _local_fno(bench, seed, radius=2 * _LENGTH / bench.sizes.training),
     "unet": _unet,
     "unet_multi": _unet,
     "attention": _attention,
