@@ -72,7 +72,8 @@ class FeatureMap(nn.Module):
             if period > 0:
                 column = start.columns([axis])
                 for multiple in range(1, self.n_frequencies + 1):
-                    scaled = Jet(column.terms * (2 * torch.pi * multiple / period), column.dim, order)
+                    factor = 2 * torch.pi * multiple / period
+                    scaled = column.each(lambda part, factor=factor: part * factor)  # type: ignore[misc]
                     found += [scaled.through(cosine), scaled.through(sine)]
         rest = [axis for axis, period in enumerate(self.periods) if period == 0]
         if rest:
@@ -118,11 +119,12 @@ class BoundaryFactor(nn.Module):
                 if side != "both" and side != ("low" if sign > 0 else "high"):
                     continue
                 size = (2.0 if side == "both" else 1.0) * sign / length
-                term = Jet(torch.cat([column.terms[:1] - end, column.terms[1:]]) * size, start.dim, order)
+                term = Jet(column.value - end, column.first, column.second)
+                term = term.each(lambda part, size=size: part * size)  # type: ignore[misc]
                 factor = term if factor is None else factor.times(term)
         if factor is None:
-            factor = Jet(torch.cat([torch.ones_like(start.terms[:1]), 0 * start.terms[1:]]), start.dim, order)
-            return factor.columns([0])
+            nothing = start.each(torch.zeros_like).columns([0])
+            return Jet(nothing.value + 1, nothing.first, nothing.second)
         return factor
 
     def forward(self, points: Float[torch.Tensor, "n dim"]) -> Float[torch.Tensor, "n 1"]:

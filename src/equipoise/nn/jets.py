@@ -27,61 +27,62 @@ class Jet:
     """Values of k functions at n points, and their derivatives by d coordinates.
 
     Attributes:
-        terms: `(t, ..., n, k)`; first the values, then d first derivatives, then the second ones of the pairs
-            (0, 0), (0, 1), ..., (d-1, d-1); as far as the order goes.
-        dim: d. order: 0, 1 or 2.
+        value: `(..., n, k)`. first: `(d, ..., n, k)`, `None` for order 0.
+        second: of the pairs (0, 0), (0, 1), ..., (d-1, d-1), `(pairs, ..., n, k)`, `None` below order 2.
     """
 
-    terms: torch.Tensor
-    dim: int
-    order: int
+    value: torch.Tensor
+    first: torch.Tensor | None = None
+    second: torch.Tensor | None = None
 
     @property
-    def value(self) -> torch.Tensor:
-        """`(..., n, k)`."""
-        return self.terms[0]
+    def order(self) -> int:
+        """0, 1 or 2."""
+        return 0 if self.first is None else 1 if self.second is None else 2
 
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """Coordinates of each second derivative."""
-        return list(combinations_with_replacement(range(self.dim), 2))
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Jet:
+        """The same linear change of the last axes of values and derivatives."""
+        first, second = (None if part is None else change(part) for part in (self.first, self.second))
+        return Jet(change(self.value), first, second)
 
     def linear(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Jet:
         """All functions through `f @ weight + bias`."""
-        terms = self.terms @ weight
-        if bias is not None:
-            terms = torch.cat([terms[:1] + bias, terms[1:]])
-        return Jet(terms, self.dim, self.order)
+        found = self.each(lambda part: part @ weight)
+        return found if bias is None else Jet(found.value + bias, found.first, found.second)
 
     def through(self, function: Scalar) -> Jet:
         """Each function through a function of one variable, by the chain rule."""
-        found = function(self.terms[0], self.order)
-        if self.order == 0:
-            return Jet(found[0][None], self.dim, 0)
-        first = self.terms[1 : 1 + self.dim]
-        parts = [found[0][None], first * found[1]]
-        if self.order == 2:
-            left, right = ([pair[side] for pair in self.pairs] for side in (0, 1))
-            parts.append(found[2] * first[left] * first[right] + found[1] * self.terms[1 + self.dim :])
-        return Jet(torch.cat(parts), self.dim, self.order)
+        found = function(self.value, self.order)
+        if self.first is None:
+            return Jet(found[0])
+        first = self.first * found[1]
+        if self.second is None:
+            return Jet(found[0], first)
+        left, right = _pairs(len(self.first))
+        second = found[2] * self.first[left] * self.first[right] + found[1] * self.second
+        return Jet(found[0], first, second)
 
     def times(self, other: Jet) -> Jet:
-        """Products of functions, where `(..., n, k)` of both fit."""
-        parts = [(self.terms[0] * other.terms[0])[None]]
-        ones = slice(1, 1 + self.dim)
-        if self.order > 0:
-            parts.append(self.terms[ones] * other.terms[0] + self.terms[0] * other.terms[ones])
-        if self.order == 2:
-            twos = slice(1 + self.dim, None)
-            left, right = ([pair[side] for pair in self.pairs] for side in (0, 1))
-            crossed = self.terms[ones][left] * other.terms[ones][right]
-            crossed = crossed + self.terms[ones][right] * other.terms[ones][left]
-            parts.append(self.terms[twos] * other.terms[0] + crossed + self.terms[0] * other.terms[twos])
-        return Jet(torch.cat(parts), self.dim, self.order)
+        """Products of functions of the same order, where `(..., n, k)` of both fit."""
+        value = self.value * other.value
+        if self.first is None or other.first is None:
+            return Jet(value)
+        first = self.first * other.value + self.value * other.first
+        if self.second is None or other.second is None:
+            return Jet(value, first)
+        left, right = _pairs(len(self.first))
+        crossed = self.first[left] * other.first[right] + self.first[right] * other.first[left]
+        return Jet(value, first, self.second * other.value + crossed + self.value * other.second)
 
     def columns(self, which: slice | Sequence[int]) -> Jet:
         """Some of the functions."""
-        return Jet(self.terms[..., which], self.dim, self.order)
+        return self.each(lambda part: part[..., which])
+
+
+def _pairs(dim: int) -> tuple[list[int], list[int]]:
+    """Coordinates of each second derivative."""
+    pairs = list(combinations_with_replacement(range(dim), 2))
+    return [i for i, _ in pairs], [j for _, j in pairs]
 
 
 def coordinates(points: torch.Tensor, order: int) -> Jet:
@@ -93,23 +94,29 @@ def coordinates(points: torch.Tensor, order: int) -> Jet:
     if order not in (0, 1, 2):
         raise ValueError(f"order={order} must be 0, 1 or 2.")
     count, dim = points.shape
-    parts = [points[None]]
+    first = second = None
     if order > 0:
-        parts.append(torch.eye(dim, dtype=points.dtype, device=points.device)[:, None].expand(dim, count, dim))
+        first = torch.eye(dim, dtype=points.dtype, device=points.device)[:, None].expand(dim, count, dim)
     if order == 2:
-        parts.append(points.new_zeros(dim * (dim + 1) // 2, count, dim))
-    return Jet(torch.cat(parts), dim, order)
+        second = points.new_zeros(dim * (dim + 1) // 2, count, dim)
+    return Jet(points, first, second)
 
 
 def concatenate(jets: Sequence[Jet]) -> Jet:
-    """The functions of all jets at the same points, side by side."""
-    return Jet(torch.cat([jet.terms for jet in jets], -1), jets[0].dim, jets[0].order)
+    """The functions of all jets, of one order and at the same points, side by side."""
+
+    def joined(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+        known = [part for part in parts if part is not None]
+        return torch.cat(known, -1) if known else None
+
+    value = torch.cat([jet.value for jet in jets], -1)
+    return Jet(value, joined([jet.first for jet in jets]), joined([jet.second for jet in jets]))
 
 
 def perceptron_jet(network: MultilayerPerceptron | GroupedPerceptron, jet: Jet) -> Jet:
-    """A network of the functions: `(t, n, inputs)` to `(t, n, outputs)`, or to `(t, groups, n, outputs)`."""
+    """A network of the functions: `(n, inputs)` to `(n, outputs)`, or to `(groups, n, outputs)`."""
     if isinstance(network, GroupedPerceptron):
-        jet = Jet(jet.terms[:, None], jet.dim, jet.order)
+        jet = jet.each(lambda part: part.unsqueeze(-3))
     last = len(network.weights) - 1
     for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
         jet = jet.linear(weight, bias)
@@ -120,15 +127,16 @@ def perceptron_jet(network: MultilayerPerceptron | GroupedPerceptron, jet: Jet) 
 
 def derivatives_of(jet: Jet) -> tuple[torch.Tensor, ...]:
     """Value `(..., n, k)`, gradient `(..., n, k, d)` and Hessian `(..., n, k, d, d)`, as far as the order goes."""
-    found = [jet.value]
-    if jet.order > 0:
-        found.append(torch.movedim(jet.terms[1 : 1 + jet.dim], 0, -1))
-    if jet.order == 2:
-        index = torch.zeros(jet.dim, jet.dim, dtype=torch.long)
-        for number, (i, j) in enumerate(jet.pairs):
-            index[i, j] = index[j, i] = 1 + jet.dim + number
-        found.append(torch.movedim(jet.terms[index], (0, 1), (-2, -1)))
-    return tuple(found)
+    if jet.first is None:
+        return (jet.value,)
+    gradient = torch.movedim(jet.first, 0, -1)
+    if jet.second is None:
+        return jet.value, gradient
+    dim = len(jet.first)
+    index = torch.zeros(dim, dim, dtype=torch.long)
+    for number, (i, j) in enumerate(zip(*_pairs(dim), strict=True)):
+        index[i, j] = index[j, i] = number
+    return jet.value, gradient, torch.movedim(jet.second[index], (0, 1), (-2, -1))
 
 
 def cosine(x: torch.Tensor, order: int) -> tuple[torch.Tensor, ...]:

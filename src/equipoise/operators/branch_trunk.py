@@ -74,7 +74,7 @@ class BranchTrunk(nn.Module, ABC):
 
     @abstractmethod
     def trunk_jet(self, points: torch.Tensor, order: int) -> Jet:
-        """Functions at points and their derivatives; terms `(t, q, n, p)`."""
+        """Functions at points and their derivatives; values `(q, n, p)`."""
 
     def trunk(self, points: torch.Tensor | None) -> torch.Tensor:
         """Functions at points, `(n, q, p)`; operators that know a grid take `None` for its points."""
@@ -129,15 +129,21 @@ class BranchTrunk(nn.Module, ABC):
         trunk = self.trunk_jet(points, order)
         factor = None if self.boundary is None else self.boundary.jet(points, order)
         if factor is not None:
-            trunk = trunk.times(Jet(factor.terms[:, None], trunk.dim, order))
-        terms = torch.stack([self.contract(coefficients, term.transpose(0, 1)) for term in trunk.terms])
+            trunk = trunk.times(factor.each(lambda part: part.unsqueeze(-3)))
+
+        def contracted(functions: torch.Tensor | None) -> torch.Tensor | None:
+            if functions is None:
+                return None
+            parts = [self.contract(coefficients, part.transpose(0, 1)) for part in functions]
+            return parts[0][None] if len(parts) == 1 else torch.stack(parts)
+
+        value = self.contract(coefficients, trunk.value.transpose(0, 1))
+        found = Jet(value, contracted(trunk.first), contracted(trunk.second))
         if self.bias is not None:
-            if factor is None:
-                terms = torch.cat([terms[:1] + self.bias, terms[1:]])
-            else:
-                terms = terms + factor.terms[:, None] * self.bias
-        found = derivatives_of(Jet(terms, trunk.dim, order))
-        return (found[0] + self.lift(points), *found[1:]) if self.boundary is not None else found
+            found = _add_bias(found, factor, self.bias)
+        if self.boundary is not None:
+            found = Jet(found.value + self.lift(points), found.first, found.second)
+        return derivatives_of(found)
 
     def contract(self, coefficients: torch.Tensor, functions: torch.Tensor) -> torch.Tensor:
         """Every input at every point: `(b, q, p)` and `(n, q, p)` to `(b, n, q)`."""
@@ -172,3 +178,16 @@ class BranchTrunk(nn.Module, ABC):
         if isinstance(lift, torch.Tensor):
             lift = lift.view(*points.shape[:-1], -1)
         return lift + factor * values
+
+
+def _add_bias(jet: Jet, factor: Jet | None, bias: torch.Tensor) -> Jet:
+    """Answers `(b, n, q)` with the bias times the boundary factor, `(n, 1)`."""
+    if factor is None:
+        return Jet(jet.value + bias, jet.first, jet.second)
+    added = factor.each(lambda part: part * bias)
+    first, second = jet.first, jet.second
+    if first is not None and added.first is not None:
+        first = first + added.first[:, None]
+    if second is not None and added.second is not None:
+        second = second + added.second[:, None]
+    return Jet(jet.value + added.value, first, second)

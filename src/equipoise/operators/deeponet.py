@@ -185,8 +185,7 @@ class DeepONet(BranchTrunk):
         jet = perceptron_jet(self.trunk_net, self.feature_map.jet(points, order))
         if isinstance(self.trunk_net, GroupedPerceptron):
             return jet
-        terms = jet.terms.unflatten(-1, (-1, self.n_modes)).transpose(1, 2)
-        return Jet(terms, jet.dim, order)
+        return jet.each(lambda part: part.unflatten(-1, (-1, self.n_modes)).transpose(-3, -2))
 
 
 def _check(shape: tuple[int, ...], n_modes: int, form: str, strategy: str) -> None:

@@ -194,4 +194,4 @@ class LinearMap(BranchTrunk):
         """
         if order > 0:
             raise ValueError("a linear map knows its answers at points only; it has no derivatives in space.")
-        return Jet(self.trunk(points).transpose(0, 1)[None], self.dim, 0)
+        return Jet(self.trunk(points).transpose(0, 1))

@@ -103,4 +103,4 @@ class MIONet(BranchTrunk):
     def trunk_jet(self, points: torch.Tensor, order: int) -> Jet:
         """See `BranchTrunk.trunk_jet`."""
         jet = perceptron_jet(self.trunk_net, self.feature_map.jet(points, order))
-        return Jet(jet.terms.unflatten(-1, (-1, self.n_modes)).transpose(1, 2), jet.dim, order)
+        return jet.each(lambda part: part.unflatten(-1, (-1, self.n_modes)).transpose(-3, -2))

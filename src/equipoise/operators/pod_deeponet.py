@@ -209,4 +209,4 @@ class PODDeepONet(BranchTrunk):
         """
         if order > 0:
             raise ValueError("POD modes are known at points only; this operator has no derivatives in space.")
-        return Jet(self.trunk(points).transpose(0, 1)[None], self.dim, 0)
+        return Jet(self.trunk(points).transpose(0, 1))
