@@ -25,7 +25,13 @@ class OutOfRangeError(EquipoiseError, ValueError):
 
 
 class ConvergenceError(EquipoiseError, RuntimeError):
-    """A solver stopped without converging; the message names the failing batch indices and the last residuals."""
+    """A solver stopped without converging; the message names the failing batch indices and the last residuals.
+
+    Attributes:
+        solution: the flagged `Solution` with its residual history, where a solver had one to give.
+    """
+
+    solution: object | None = None
 
 
 class WorkerError(EquipoiseError, RuntimeError):

@@ -50,6 +50,8 @@ class Solution:
         residual: last relative residual per sample, `(n,)`.
         history: relative residuals, one tensor `(n,)` per iteration; samples that were finished keep their last value.
         state: whatever the solver can use again (factorisations, recycled spaces), or `None`.
+        products: matrix-vector products per sample, `(n,)`, or `None` where they are not counted.
+        notes: the diagnostic behind each failure, one per sample and empty where there is none, or no entries at all.
     """
 
     value: torch.Tensor
@@ -58,6 +60,8 @@ class Solution:
     residual: torch.Tensor
     history: tuple[torch.Tensor, ...] = ()
     state: Any = field(default=None, repr=False)
+    products: torch.Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def converged(self) -> torch.Tensor:
@@ -78,4 +82,9 @@ def raise_unless_converged(solution: Solution, what: str) -> None:
     shown = ", ".join(f"{i} (relative residual {float(solution.residual[i]):.1e})" for i in failed[:5])
     more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
     cause = ADVICE[Result(int(solution.result[failed[0]]))]
-    raise ConvergenceError(f"{what}: {len(failed)} of {len(solution.result)} samples failed: {shown}{more}; {cause}.")
+    note = f" ({solution.notes[failed[0]]})" if solution.notes and solution.notes[failed[0]] else ""
+    error = ConvergenceError(
+        f"{what}: {len(failed)} of {len(solution.result)} samples failed: {shown}{more}; {cause}{note}."
+    )
+    error.solution = solution
+    raise error

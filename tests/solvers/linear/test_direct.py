@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.errors import ConvergenceError
-from equipoise.solvers.linear import SymmetricPattern, factorize, pardiso_is_available, prepare
+from equipoise.solvers.linear import SymmetricPattern, analyse, factorize, pardiso_is_available
 
 BACKENDS = [
     "superlu",
@@ -41,7 +41,7 @@ def test_pattern_sums_element_matrices_as_a_dense_loop_does(size: int, elements:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_updated_factorisations_solve_each_matrix_of_the_family(backend: str) -> None:
     pattern, dofs = _chain(40)
-    solver = prepare(pattern, backend=backend)
+    solver = analyse(pattern, backend=backend)
     generator = np.random.default_rng(0)
     for _ in range(3):
         stiffness = generator.uniform(0.5, 2.0, size=len(dofs))
@@ -74,7 +74,7 @@ def test_singular_matrix_is_named() -> None:
 
 def test_unknown_backend_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="auto, pardiso, superlu"):
-        prepare(_chain(3)[0], backend="umfpack")
+        analyse(_chain(3)[0], backend="umfpack")
 
 
 def test_matrix_must_be_square_and_finite() -> None:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from equipoise.errors import FormatError, MeshError
 from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.cell_state import CellEquations
-from equipoise.solvers.linear import prepare
+from equipoise.solvers.linear import analyse
 
 __all__ = ["ReducedBases", "equilibrium_residual"]
 
@@ -322,7 +322,7 @@ def _equilibrated(cell: PeriodicCell, stress_modes: torch.Tensor) -> torch.Tenso
     equations = CellEquations(cell)
     zero = cell.weights.new_zeros(1, cell.n_strain)
     state = equations.evaluate(zero, cell.weights.new_zeros(1, cell.n_unknowns))
-    factor = prepare(equations.pattern)
+    factor = analyse(equations.pattern)
     factor.update(equations.stiffness_values(state, 0))
     tangent = cell.law.tangent(cell.weights.new_zeros(cell.n_points, cell.n_strain))
     for _ in range(3):

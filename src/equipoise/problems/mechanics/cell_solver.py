@@ -14,7 +14,7 @@ import torch
 
 from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.cell_state import CellEquations, CellState
-from equipoise.solvers.linear import Factorization, conjugate_gradient, prepare
+from equipoise.solvers.linear import Factorization, analyse, conjugate_gradient
 from equipoise.solvers.solution import Result, Solution, raise_unless_converged
 
 __all__ = ["CellSolution", "CellSolver"]
@@ -80,7 +80,7 @@ class CellSolver:
             raise ValueError(f"rtol={rtol} must lie between 1e-14 and 1.")
         self.cell, self.rtol, self.max_iterations = cell, rtol, max_iterations
         self.equations = CellEquations(cell)
-        self._factor = prepare(self.equations.pattern, backend=linear_solver)
+        self._factor = analyse(self.equations.pattern, backend=linear_solver)
         self._is_direct = self._factor.name == "pardiso"
         self._initial_slope = self._linearise_at_zero()
 

@@ -1,6 +1,6 @@
 """Sparse direct solvers behind one face: PARDISO where it is installed, SuperLU otherwise.
 
-`prepare` analyses a pattern once, `update` factorises new values on it, `solve` uses the last factorisation.
+`analyse` takes a pattern once, `update` factorises new values on it, `solve` uses the last factorisation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from equipoise.errors import ConvergenceError
 from equipoise.solvers.linear.pardiso import PardisoFactorization
 from equipoise.solvers.linear.pattern import SymmetricPattern
 
-__all__ = ["BACKENDS", "Factorization", "factorize", "pardiso_is_available", "prepare"]
+__all__ = ["BACKENDS", "Factorization", "analyse", "chosen_backend", "factorize", "pardiso_is_available"]
 
 BACKENDS = ("auto", "pardiso", "superlu")
 
@@ -40,7 +40,8 @@ def pardiso_is_available() -> bool:
     return importlib.util.find_spec("pypardiso") is not None
 
 
-def _chosen(backend: str) -> str:
+def chosen_backend(backend: str) -> str:
+    """`"pardiso"` or `"superlu"`; raises `ValueError` for a backend that is unknown or not installed."""
     if backend not in BACKENDS:
         raise ValueError(f"linear solver {backend!r} is unknown; use one of {', '.join(BACKENDS)}.")
     if backend == "auto":
@@ -96,7 +97,7 @@ def _superlu(matrix: sp.csc_array, *, symmetric: bool) -> spla.SuperLU:
         raise ConvergenceError(f"the matrix of size {matrix.shape[0]} is singular: {error}.") from error
 
 
-def prepare(pattern: SymmetricPattern, *, backend: str = "auto") -> Factorization:
+def analyse(pattern: SymmetricPattern, *, backend: str = "auto") -> Factorization:
     """Direct solver for the symmetric positive definite matrices of one pattern.
 
     Args:
@@ -106,7 +107,7 @@ def prepare(pattern: SymmetricPattern, *, backend: str = "auto") -> Factorizatio
     Raises:
         ValueError: for an unknown or missing backend.
     """
-    if _chosen(backend) == "pardiso":
+    if chosen_backend(backend) == "pardiso":
         return PardisoFactorization(pattern.size, pattern.indptr, pattern.indices, structure="positive_definite")
     return _SymmetricSuperLU(pattern)
 
@@ -116,7 +117,7 @@ def factorize(matrix: sp.sparray | sp.spmatrix, *, backend: str = "auto") -> Fac
 
     Args:
         matrix: sparse square matrix; compressed rows are used as they are.
-        backend: as for `prepare`.
+        backend: as for `analyse`.
 
     Raises:
         ValueError: for a matrix that is not square or holds a value that is not finite.
@@ -129,7 +130,7 @@ def factorize(matrix: sp.sparray | sp.spmatrix, *, backend: str = "auto") -> Fac
         raise ValueError("the matrix holds a value that is not finite.")
     rows.sort_indices()
     solver: Factorization
-    if _chosen(backend) == "pardiso":
+    if chosen_backend(backend) == "pardiso":
         solver = PardisoFactorization(rows.shape[0], rows.indptr, rows.indices, structure="general")
     else:
         solver = _GeneralSuperLU(rows.shape[0], rows.indptr, rows.indices)

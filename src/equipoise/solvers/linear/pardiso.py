@@ -115,10 +115,11 @@ class PardisoFactorization:
             self._analysed = True
         self._call(_FACTORIZE, None, None)
 
-    def solve(self, rhs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Solve for one right-hand side `(N,)` or several `(N, k)`."""
+    def solve(self, rhs: NDArray[np.float64], *, transpose: bool = False) -> NDArray[np.float64]:
+        """Solve for one right-hand side `(N,)` or several `(N, k)`, with the matrix or its transpose."""
         rhs = np.asfortranarray(rhs, dtype=np.float64)
         out = np.empty_like(rhs)
+        self._parameters[11] = 2 if transpose else 0
         self._call(_SOLVE, rhs, out)
         return out
 

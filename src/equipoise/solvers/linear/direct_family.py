@@ -1,0 +1,171 @@
+"""Sparse direct solution of a chain of matrices: analysed once per pattern, factorised once per set of values.
+
+Chooses the cheapest factorisation that fits the matrix; the factorisations themselves are in `direct.py` and
+`pardiso.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+from numpy.typing import NDArray
+
+from equipoise.errors import ConvergenceError
+from equipoise.solvers.linear.direct import chosen_backend
+from equipoise.solvers.linear.operators import Operator, Vector
+from equipoise.solvers.linear.pardiso import PardisoFactorization
+
+__all__ = ["STRUCTURES", "DirectSolver", "is_hermitian"]
+
+STRUCTURES = ("auto", "positive_definite", "symmetric", "general")
+
+
+def is_hermitian(matrix: sp.csr_array, *, rtol: float = 1e-12) -> bool:
+    """Whether `|A - A^H|` stays below `rtol |A|`, entry by entry of the largest."""
+    difference = matrix - matrix.conj().T
+    return bool(np.abs(difference.data).max(initial=0.0) <= rtol * np.abs(matrix.data).max(initial=0.0))
+
+
+class DirectSolver:
+    """The factorisation of the current matrix of a chain.
+
+    Args:
+        operator: with a matrix.
+        backend: `"auto"`, `"pardiso"` or `"superlu"`. PARDISO is for real matrices; `"auto"` knows.
+        structure: `"auto"` finds out; a matrix that claims to be `"positive_definite"` and is not raises.
+
+    Raises:
+        ValueError: for a matrix-free operator, an unknown option, or a matrix that is not of its structure.
+        ConvergenceError: for a singular matrix, or an indefinite one said to be positive definite.
+    """
+
+    def __init__(self, operator: Operator, *, backend: str, structure: str) -> None:
+        if operator.matrix is None:
+            raise ValueError("the direct solver needs the matrix, and the operator is matrix-free; use gcrodr.")
+        if structure not in STRUCTURES:
+            raise ValueError(f"structure {structure!r} is unknown; use one of {', '.join(STRUCTURES)}.")
+        if backend == "pardiso" and operator.dtype.kind == "c":
+            raise ValueError("backend 'pardiso' takes real matrices only; use 'superlu' for a complex one.")
+        self._backend = "superlu" if operator.dtype.kind == "c" else chosen_backend(backend)
+        self._asked = structure
+        self._pattern: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+        self._structure = ""
+        self._kernel: Any = None
+        self.analyses = 0
+        self.update(operator)
+
+    def update(self, operator: Operator) -> None:
+        """Factorise the next matrix; the analysis is kept where its pattern is the same."""
+        matrix = operator.matrix
+        if matrix is None:
+            raise ValueError("the direct solver needs the matrix, and the operator is matrix-free; use gcrodr.")
+        structure = self._classify(matrix)
+        same = (
+            self._pattern is not None
+            and structure == self._structure
+            and np.array_equal(matrix.indptr, self._pattern[0])
+            and np.array_equal(matrix.indices, self._pattern[1])
+        )
+        if not same:
+            self._analyse(matrix, structure)
+        try:
+            self._factorize(matrix)
+        except ConvergenceError:
+            if not (structure == "positive_definite" and self._asked == "auto"):
+                raise
+            self._asked = "symmetric"
+            self._analyse(matrix, "symmetric")
+            self._factorize(matrix)
+
+    def _classify(self, matrix: sp.csr_array) -> str:
+        if self._asked == "general":
+            return "general"
+        symmetric = is_hermitian(matrix)
+        if self._asked != "auto" and not symmetric:
+            raise ValueError(f"the matrix is not symmetric, and structure={self._asked!r} was asked; use 'general'.")
+        if not symmetric:
+            return "general"
+        diagonal = matrix.diagonal()
+        positive = bool((diagonal.real > 0).all())
+        if self._asked == "positive_definite" and not positive:
+            row = int(np.argmin(diagonal.real))
+            raise ConvergenceError(f"the matrix is not positive definite: A[{row}, {row}] = {diagonal[row]:g}.")
+        return "positive_definite" if positive and self._asked != "symmetric" else "symmetric"
+
+    def _analyse(self, matrix: sp.csr_array, structure: str) -> None:
+        self._pattern, self._structure = (matrix.indptr, matrix.indices), structure
+        self.analyses += 1
+        if self._backend == "superlu":
+            self._kernel = _OrderedSuperLU(structure)
+            return
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        self._upper: NDArray[np.int64] | slice = slice(None)
+        indptr, indices = matrix.indptr, matrix.indices
+        if structure != "general":
+            self._upper = np.nonzero(indices >= rows)[0]
+            indices = indices[self._upper]
+            counts = np.bincount(rows[self._upper], minlength=matrix.shape[0])
+            indptr = np.concatenate([[0], np.cumsum(counts)])
+        indptr, indices = indptr.astype(np.int32), indices.astype(np.int32)
+        self._kernel = PardisoFactorization(matrix.shape[0], indptr, indices, structure=structure)
+
+    def _factorize(self, matrix: sp.csr_array) -> None:
+        if isinstance(self._kernel, _OrderedSuperLU):
+            self._kernel.update(matrix)
+        else:
+            self._kernel.update(matrix.data[self._upper])
+
+    def solve(self, rhs: Vector, *, transpose: bool = False) -> Vector:
+        """Solve for `(N,)` or `(N, k)`."""
+        return np.asarray(self._kernel.solve(rhs, transpose=transpose))
+
+
+class _OrderedSuperLU:
+    """SuperLU whose column order, the costly part of its analysis, is found once for a pattern."""
+
+    def __init__(self, structure: str) -> None:
+        self._structure = structure
+        self._order: NDArray[Any] | None = None
+        self._lu: Any = None
+
+    def update(self, matrix: sp.csr_array) -> None:
+        definite = self._structure == "positive_definite"
+        options: dict[str, Any] = {"diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}} if definite else {}
+        try:
+            if self._order is None:
+                spec = "COLAMD" if self._structure == "general" else "MMD_AT_PLUS_A"
+                self._lu = spla.splu(sp.csc_array(matrix), permc_spec=spec, **options)
+                self._first_order = self._lu.perm_c
+                self._prepare_order(matrix)
+                self._permuted = False
+                return
+            values = matrix.data[self._source]
+            permuted = sp.csc_array((values, self._indices, self._indptr), shape=matrix.shape)
+            self._lu = spla.splu(permuted, permc_spec="NATURAL", **options)
+            self._permuted = True
+        except RuntimeError as error:
+            raise ConvergenceError(f"the matrix of size {matrix.shape[0]} is singular: {error}.") from error
+
+    def _prepare_order(self, matrix: sp.csr_array) -> None:
+        self._order = np.argsort(self._first_order)
+        number = sp.csr_array((np.arange(1, matrix.nnz + 1), matrix.indices, matrix.indptr), shape=matrix.shape)
+        rows = number if self._structure == "general" else number[self._order]
+        permuted = sp.csc_array(rows[:, self._order])
+        permuted.sort_indices()
+        self._source, self._indices, self._indptr = permuted.data - 1, permuted.indices, permuted.indptr
+
+    def solve(self, rhs: Vector, *, transpose: bool) -> Vector:
+        mode = "T" if transpose else "N"
+        rhs = np.ascontiguousarray(rhs) if rhs.ndim == 1 else np.asfortranarray(rhs)
+        if not self._permuted:
+            return np.asarray(self._lu.solve(rhs, mode))
+        rows_too = self._structure != "general"
+        result = self._lu.solve(rhs[self._order] if rows_too or transpose else rhs, mode)
+        if transpose and not rows_too:
+            return np.asarray(result)
+        out = np.empty_like(result)
+        out[self._order] = result
+        return out

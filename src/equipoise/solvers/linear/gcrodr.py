@@ -1,0 +1,243 @@
+"""GCRO-DR: restarted GMRES that deflates within a system and hands its small subspace to the next one.
+
+All spaces live in the right-preconditioned unknown: `op(v) = A M^-1 v`, `x = M^-1 y`, `op(U) = C`, `C^H C = I`. With
+no space to carry it is GMRES(m). The arithmetic is BLAS on blocks allocated once; the small dense problems of a
+cycle's end are in `harmonic.py`.
+
+Source: Parks, de Sturler, Mackey, Johnson and Maiti (2006).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg as sl
+from scipy.linalg import get_blas_funcs
+
+from equipoise.solvers.linear.harmonic import Cycle, combine
+from equipoise.solvers.linear.operators import Applied, Operator, Vector
+from equipoise.solvers.linear.outcome import Outcome, Task
+from equipoise.solvers.linear.recycle import orthonormalize
+from equipoise.solvers.solution import Result
+
+__all__ = ["GcroDr"]
+
+_SECOND_PASS = 0.7
+_PROBE_EVERY = 10
+_DRIFT = 1e-6
+
+
+class GcroDr:
+    """The working blocks and the recycle space of one chain of systems.
+
+    Args:
+        size: unknowns N. dtype: `float64` or `complex128`.
+        restart: m, dimension of the space of one cycle, recycled part included.
+        recycle: k < m, vectors carried; 0 makes this GMRES(m).
+    """
+
+    def __init__(self, size: int, dtype: Any, *, restart: int, recycle: int) -> None:
+        self.size, self.dtype = size, np.dtype(dtype)
+        self.restart = min(restart, size)
+        self.recycle = min(recycle, self.restart - 1)
+        m, k = self.restart, self.recycle
+        self._block = np.zeros((size, k + m + 1), dtype=dtype, order="F")  # [C | V], the used part of C at its end
+        self._space = np.zeros((size, k), dtype=dtype, order="F")  # U
+        self._spare = np.zeros((size, k), dtype=dtype, order="F")
+        self._residual, self._step, self._solved = (np.zeros(size, dtype=dtype) for _ in range(3))
+        self._overlap = np.zeros(k + m + 1, dtype=dtype)
+        self._second = np.zeros(k + m + 1, dtype=dtype)
+        self._count = 0
+        self._stale = False
+        self._generator = np.random.default_rng(0)
+        names = ("gemv", "gemm", "nrm2", "scal")
+        self._gemv, self._gemm, self._nrm2, self._scal = get_blas_funcs(names, (self._block,))
+        self._small_cu = self._small_uu = np.zeros((0, 0), dtype=dtype)
+
+    @property
+    def vectors(self) -> Vector:
+        """The recycle space U, `(N, k')`, a copy."""
+        return self._space[:, : self._count].copy()
+
+    @property
+    def images(self) -> Vector:
+        """C = op(U), `(N, k')`, a copy; stale between `invalidate` and the next solve."""
+        return self._images().copy()
+
+    def set_vectors(self, vectors: Vector) -> None:
+        """Start from this space instead of an empty one."""
+        self._count = vectors.shape[1]
+        self._space[:, : self._count] = vectors
+        self._stale = True
+
+    def invalidate(self) -> None:
+        """Tell that the operator or the preconditioner has changed."""
+        self._stale = True
+
+    def _images(self) -> Vector:
+        return self._block[:, self.recycle - self._count : self.recycle]
+
+    def _apply(self, operator: Operator, preconditioner: Applied | None, vector: Vector, out: Vector) -> None:
+        if preconditioner is None:
+            operator.apply(vector, out)
+        else:
+            preconditioner.apply(vector, self._solved)
+            operator.apply(self._solved, out)
+
+    def refresh(self, operator: Operator, preconditioner: Applied | None) -> None:
+        """Make `op(U) = C` hold again, with `C` orthonormal; one product per vector."""
+        space, images = self._space[:, : self._count], self._images()
+        for column in range(self._count):
+            self._apply(operator, preconditioner, space[:, column], images[:, column])
+        kept = orthonormalize(images, space)
+        if kept < self._count:
+            self._block[:, self.recycle - kept : self.recycle] = images[:, :kept].copy()
+            self._count = kept
+            space, images = self._space[:, :kept], self._images()
+        self._small_cu = self._gemm(1.0, images, space, trans_a=2)
+        self._small_uu = self._gemm(1.0, space, space, trans_a=2)
+        self._stale = False
+
+    def solve(self, operator: Operator, preconditioner: Applied | None, task: Task) -> Outcome:
+        """Solve one system and renew the recycle space from it."""
+        outcome = Outcome(task.x0.copy())
+        norm = self._true_residual(operator, task, outcome)
+        outcome.history.append(norm / task.scale)
+        if norm <= task.target:
+            outcome.result = Result.CONVERGED
+            return outcome
+        if self._count and self._stale:
+            self.refresh(operator, preconditioner)
+        self._stale = False
+        cycles = stuck = 0
+        while True:
+            start = norm
+            norm, predicted = self._cycle(operator, preconditioner, task, outcome)
+            cycles += 1
+            if not np.isfinite(norm):
+                outcome.result, outcome.note = Result.NON_FINITE_OUTPUT, "the residual became not finite"
+                self._count = 0
+                return outcome
+            if norm <= task.target:
+                outcome.result = Result.CONVERGED
+                return outcome
+            if outcome.iterations >= task.maxiter:
+                return outcome
+            idle = predicted <= task.target and norm > 0.5 * start
+            stuck = stuck + 1 if idle or norm > (1 - 1e-10) * start else 0
+            if stuck >= 3:
+                outcome.result = Result.STAGNATION
+                outcome.note = f"three cycles left the true residual at {norm / task.scale:.1e}"
+                return outcome
+            if self._count and cycles % _PROBE_EVERY == 0:
+                self._probe(operator, preconditioner)
+
+    def _true_residual(self, operator: Operator, task: Task, outcome: Outcome) -> float:
+        if outcome.x.any():
+            operator.apply(outcome.x, self._residual)
+            np.subtract(task.rhs, self._residual, out=self._residual)
+        else:
+            self._residual[:] = task.rhs
+        norm = float(self._nrm2(self._residual))
+        outcome.residual = norm / task.scale
+        return norm
+
+    def _cycle(
+        self, operator: Operator, preconditioner: Applied | None, task: Task, outcome: Outcome
+    ) -> tuple[float, float]:
+        """One cycle; the true residual norm after it and the norm that the recursion predicted."""
+        count, gemv = self._count, self._gemv
+        within = np.zeros(count, dtype=self.dtype)
+        if count:
+            within = gemv(1.0, self._images(), self._residual, trans=2)
+            gemv(-1.0, self._images(), within, beta=1.0, y=self._residual, overwrite_y=1)
+        beta = float(self._nrm2(self._residual))
+        cycle = Cycle(count, self.restart - count, beta, self.dtype)
+        if beta > task.target:
+            self._arnoldi(operator, preconditioner, task, outcome, cycle)
+        if cycle.steps:
+            coefficients = cycle.coefficients()
+            basis = self._block[:, self.recycle : self.recycle + cycle.steps]
+            gemv(1.0, basis, coefficients, beta=0.0, y=self._step, overwrite_y=1)
+            within = within - cycle.mixed[:, : cycle.steps] @ coefficients
+        else:
+            self._step.fill(0)
+        if count:
+            gemv(1.0, self._space[:, :count], within, beta=1.0, y=self._step, overwrite_y=1)
+        if preconditioner is None:
+            outcome.x += self._step
+        else:
+            preconditioner.apply(self._step, self._solved)
+            outcome.x += self._solved
+        norm = self._true_residual(operator, task, outcome)
+        if cycle.steps:
+            outcome.history[-1] = norm / task.scale
+        if self.recycle and cycle.steps and np.isfinite(norm):
+            self._renew(cycle)
+        return norm, cycle.predicted
+
+    def _arnoldi(
+        self, operator: Operator, preconditioner: Applied | None, task: Task, outcome: Outcome, cycle: Cycle
+    ) -> None:
+        """Fill V with `(I - C C^H) op` applied again and again, both factors orthogonalised against at once."""
+        block, gemv, first = self._block, self._gemv, self.recycle
+        left = first - cycle.count
+        np.multiply(self._residual, 1.0 / cycle.predicted, out=block[:, first])
+        for step in range(cycle.limit):
+            new = block[:, first + step + 1]
+            self._apply(operator, preconditioner, block[:, first + step], new)
+            known = block[:, left : first + step + 1]
+            overlap = self._overlap[: cycle.count + step + 1]
+            before = float(self._nrm2(new))
+            gemv(1.0, known, new, beta=0.0, y=overlap, trans=2, overwrite_y=1)
+            gemv(-1.0, known, overlap, beta=1.0, y=new, overwrite_y=1)
+            after = float(self._nrm2(new))
+            if after < _SECOND_PASS * before:
+                second = self._second[: len(overlap)]
+                gemv(1.0, known, new, beta=0.0, y=second, trans=2, overwrite_y=1)
+                gemv(-1.0, known, second, beta=1.0, y=new, overwrite_y=1)
+                overlap += second
+                after = float(self._nrm2(new))
+            exhausted = after <= 1e-14 * before
+            if exhausted:
+                new.fill(0)
+                after = 0.0
+            else:
+                self._scal(1.0 / after, new)
+            outcome.record(task, cycle.extend(overlap, after))
+            if exhausted or cycle.predicted <= task.target or outcome.iterations >= task.maxiter:
+                return
+            if not np.isfinite(after):
+                return
+
+    def _renew(self, cycle: Cycle) -> None:
+        """Replace U and C by the harmonic Ritz vectors of smallest value over `[U, V]`."""
+        count, steps, first = cycle.count, cycle.steps, self.recycle
+        if count + steps < 2:
+            return
+        basis = self._block[:, first : first + steps + 1]
+        space = self._space[:, :count]
+        crossed = self._gemm(1.0, basis, space, trans_a=2)
+        change = combine(cycle, self._small_cu, self._small_uu, crossed, self.recycle)
+        if change is None:
+            return
+        kept = change.images.shape[1]
+        spare = self._spare[:, :kept]
+        self._gemm(1.0, self._block[:, first - count : first + steps + 1], change.images, c=spare, overwrite_c=1)
+        self._block[:, first - kept : first] = spare
+        self._gemm(1.0, basis[:, :steps], change.space[count:], c=spare, overwrite_c=1)
+        if count:
+            self._gemm(1.0, space, change.space[:count], beta=1.0, c=spare, overwrite_c=1)
+        self._space, self._spare = self._spare, self._space
+        self._count, self._small_cu, self._small_uu = kept, change.images_space, change.space_space
+
+    def _probe(self, operator: Operator, preconditioner: Applied | None) -> None:
+        """Refresh where a random combination shows that `op(U) = C` no longer holds; costs one product."""
+        weights = self._generator.standard_normal(self._count).astype(self.dtype)
+        expected = self._images() @ weights
+        np.matmul(self._space[:, : self._count], weights, out=self._step)
+        found = np.empty_like(expected)
+        self._apply(operator, preconditioner, self._step, found)
+        if sl.norm(found - expected) > _DRIFT * sl.norm(expected):
+            self.refresh(operator, preconditioner)

@@ -1,0 +1,411 @@
+"""Preconditioners by name or as small values with options; each is built for an operator and renewed for its neighbour.
+
+`build` takes what a user writes and returns something with `apply(vector, out)`. The incomplete factorisation itself
+is in `incomplete.py`, substitution in `triangular.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+
+from equipoise.errors import ConvergenceError
+from equipoise.solvers.linear.incomplete import ZeroFillPattern
+from equipoise.solvers.linear.operators import Operator, Vector
+from equipoise.solvers.linear.triangular import TriangularSolver, pyamg_is_available
+
+__all__ = [
+    "AMG",
+    "IC",
+    "ILU",
+    "SOR",
+    "SSOR",
+    "BlockJacobi",
+    "Jacobi",
+    "Neighbour",
+    "Preconditioner",
+    "PreconditionerLike",
+    "build",
+]
+
+PreconditionerLike: TypeAlias = Any
+
+
+class Preconditioner(ABC):
+    """An approximate inverse that is renewed as the operator changes; `name` marks its kind."""
+
+    name: str
+
+    @abstractmethod
+    def apply(self, vector: Vector, out: Vector) -> None:
+        """Write the approximate solution for `vector` into `out`; the two must differ."""
+
+    @abstractmethod
+    def update(self, operator: Operator, iterations: int | None = None) -> None:
+        """Renew for `operator`; `iterations` is what the last solve took, or `None` at first."""
+
+
+class Specification(ABC):
+    """Options of one kind of preconditioner."""
+
+    @abstractmethod
+    def build(self, operator: Operator) -> Preconditioner:
+        """The preconditioner for this operator."""
+
+
+@dataclass(frozen=True)
+class Jacobi(Specification):
+    """The diagonal."""
+
+    def build(self, operator: Operator) -> Preconditioner:
+        """See `Specification.build`."""
+        return _Jacobi(operator)
+
+
+@dataclass(frozen=True)
+class SOR(Specification):
+    """`D / omega + L`, one forward sweep; not symmetric."""
+
+    omega: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_omega(self.omega)
+
+    def build(self, operator: Operator) -> Preconditioner:
+        """See `Specification.build`."""
+        return _Relaxation(operator, self.omega, symmetric=False)
+
+
+@dataclass(frozen=True)
+class SSOR(Specification):
+    """A forward and a backward sweep; symmetric for a symmetric matrix."""
+
+    omega: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_omega(self.omega)
+
+    def build(self, operator: Operator) -> Preconditioner:
+        """See `Specification.build`."""
+        return _Relaxation(operator, self.omega, symmetric=True)
+
+
+@dataclass(frozen=True)
+class ILU(Specification):
+    """Incomplete LU without fill; its analysis is kept over matrices of one pattern."""
+
+    def build(self, operator: Operator) -> Preconditioner:
+        """See `Specification.build`."""
+        return _Incomplete(operator, positive=False)
+
+
+@dataclass(frozen=True)
+class IC(Specification):
+    """Incomplete Cholesky without fill, as `L D L^T`; raises where a pivot is not positive."""
+
+    def build(self, operator: Operator) -> Preconditioner:
+        """See `Specification.build`."""
+        return _Incomplete(operator, positive=True)
+
+
+@dataclass(frozen=True)
+class BlockJacobi(Specification):
+    """Diagonal blocks over contiguous ranges of rows.
+
+    Attributes:
+        blocks: number of blocks. overlap: layers of neighbours added to each block, whose values are not handed back
+            (restricted additive Schwarz; not symmetric). inner: `"lu"`, exact, or `"ilu"`, without fill.
+    """
+
+    blocks: int = 16
+    overlap: int = 0
+    inner: str = "lu"
+
+    def __post_init__(self) -> None:
+        if self.blocks < 1 or self.overlap < 0 or self.inner not in ("lu", "ilu"):
+            raise ValueError(f"{self} is not usable: blocks >= 1, overlap >= 0, inner 'lu' or 'ilu'.")
+
+    def build(self, operator: Operator) -> Preconditioner:
+        """See `Specification.build`."""
+        return _BlockJacobi(operator, self)
+
+
+@dataclass(frozen=True)
+class AMG(Specification):
+    """One V-cycle of smoothed aggregation by PyAMG (extra `amg`)."""
+
+    def build(self, operator: Operator) -> Preconditioner:
+        """See `Specification.build`."""
+        return _Multigrid(operator)
+
+
+@dataclass(frozen=True)
+class Neighbour(Specification):
+    """The sparse factorisation of an earlier matrix of the chain, made anew once it is too far away.
+
+    Attributes:
+        most_iterations: factorise anew after a solve that took more. `None`: where its substitutions took more than
+            half the time of a factorisation, as measured.
+    """
+
+    most_iterations: int | None = None
+
+    def build(self, operator: Operator) -> Preconditioner:
+        """See `Specification.build`."""
+        return _Neighbour(operator, self.most_iterations)
+
+
+_BY_NAME: dict[str, type[Specification]] = {
+    "jacobi": Jacobi,
+    "sor": SOR,
+    "ssor": SSOR,
+    "ilu": ILU,
+    "ic": IC,
+    "block_jacobi": BlockJacobi,
+    "amg": AMG,
+    "neighbour": Neighbour,
+}
+
+
+def build(source: PreconditionerLike, operator: Operator) -> Preconditioner | None:
+    """The preconditioner that `source` means for this operator.
+
+    Args:
+        source: `None`, a name (`jacobi`, `sor`, `ssor`, `ilu`, `ic`, `block_jacobi`, `amg`, `neighbour`), a value of
+            one of the classes here, or an approximate inverse: SciPy `LinearOperator` or function of a vector.
+
+    Raises:
+        ValueError: for an unknown name, a kind that needs the matrix of a matrix-free operator, or a wrong size.
+        TypeError: for anything else.
+    """
+    if source is None:
+        return None
+    if isinstance(source, str):
+        if source not in _BY_NAME:
+            raise ValueError(f"preconditioner {source!r} is unknown; use one of {', '.join(_BY_NAME)}.")
+        source = _BY_NAME[source]()
+    if isinstance(source, Specification):
+        if operator.matrix is None:
+            kind = type(source).__name__
+            raise ValueError(f"{kind} needs the matrix; a matrix-free operator takes a function as preconditioner.")
+        return source.build(operator)
+    if isinstance(source, spla.LinearOperator):
+        if source.shape != (operator.size, operator.size):
+            raise ValueError(f"the preconditioner has shape {source.shape}; the system has {operator.size} unknowns.")
+        return _Given(source.matvec, operator.size)
+    if callable(source):
+        return _Given(source, operator.size)
+    raise TypeError(f"{type(source).__name__} is no preconditioner; give a name, one of its classes or a function.")
+
+
+def _check_omega(omega: float) -> None:
+    if not 0 < omega < 2:
+        raise ValueError(f"omega={omega:g} must lie between 0 and 2.")
+
+
+def _matrix(operator: Operator) -> sp.csr_array:
+    if operator.matrix is None:
+        raise ValueError("this preconditioner needs the matrix, and the operator is matrix-free.")
+    return operator.matrix
+
+
+def _diagonal(matrix: sp.csr_array) -> Vector:
+    diagonal = matrix.diagonal()
+    if (diagonal == 0).any():
+        row = int(np.nonzero(diagonal == 0)[0][0])
+        raise ValueError(f"the diagonal entry of row {row} is zero; use ilu, block_jacobi or neighbour.")
+    return diagonal
+
+
+class _Given(Preconditioner):
+    """What the user handed over; the same for every operator of the chain."""
+
+    name = "given"
+
+    def __init__(self, function: Any, size: int) -> None:
+        self._function, self._size = function, size
+
+    def apply(self, vector: Vector, out: Vector) -> None:
+        result = np.asarray(self._function(vector))
+        if result.shape != (self._size,):
+            raise ValueError(f"the preconditioner returned shape {result.shape}; it must return ({self._size},).")
+        out[...] = result
+
+    def update(self, operator: Operator, iterations: int | None = None) -> None:
+        """Nothing to renew."""
+
+
+class _Jacobi(Preconditioner):
+    name = "jacobi"
+
+    def __init__(self, operator: Operator) -> None:
+        self.update(operator)
+
+    def update(self, operator: Operator, iterations: int | None = None) -> None:
+        self._inverse = 1 / _diagonal(_matrix(operator))
+
+    def apply(self, vector: Vector, out: Vector) -> None:
+        np.multiply(vector, self._inverse, out=out)
+
+
+class _Relaxation(Preconditioner):
+    """SOR and SSOR: `M = D/w + L`, or `(D/w + L) (D/w)^-1 (D/w + U) / (2 - w)`."""
+
+    def __init__(self, operator: Operator, omega: float, *, symmetric: bool) -> None:
+        self.name = f"{'ssor' if symmetric else 'sor'}({omega:g})"
+        self._omega, self._symmetric = omega, symmetric
+        self._middle = np.zeros(operator.size, dtype=operator.dtype)
+        self.update(operator)
+
+    def update(self, operator: Operator, iterations: int | None = None) -> None:
+        matrix = _matrix(operator)
+        diagonal = _diagonal(matrix)
+        scaled = sp.diags_array(diagonal / self._omega)
+        self._lower = TriangularSolver(sp.csr_array(sp.tril(matrix, -1) + scaled), lower=True)
+        if self._symmetric:
+            self._upper = TriangularSolver(sp.csr_array(sp.triu(matrix, 1) + scaled), lower=False)
+            self._scale = diagonal * ((2 - self._omega) / self._omega)
+
+    def apply(self, vector: Vector, out: Vector) -> None:
+        if not self._symmetric:
+            self._lower.solve(vector, out)
+            return
+        self._lower.solve(vector, self._middle)
+        self._middle *= self._scale
+        self._upper.solve(self._middle, out)
+
+
+class _Incomplete(Preconditioner):
+    """Incomplete LU or Cholesky without fill."""
+
+    def __init__(self, operator: Operator, *, positive: bool) -> None:
+        self.name = "ic" if positive else "ilu"
+        self._positive = positive
+        self._pattern: ZeroFillPattern | None = None
+        self._middle = np.zeros(operator.size, dtype=operator.dtype)
+        self.update(operator)
+
+    def update(self, operator: Operator, iterations: int | None = None) -> None:
+        matrix = _matrix(operator)
+        if self._pattern is None or not self._pattern.matches(matrix):
+            self._pattern = ZeroFillPattern(matrix)
+        lower, upper = self._pattern.factorize(matrix.data, positive=self._positive)
+        self._lower, self._upper = TriangularSolver(lower, lower=True), TriangularSolver(upper, lower=False)
+
+    def apply(self, vector: Vector, out: Vector) -> None:
+        self._lower.solve(vector, self._middle)
+        self._upper.solve(self._middle, out)
+
+
+class _BlockJacobi(Preconditioner):
+    """Block Jacobi and, with overlap, restricted additive Schwarz; all blocks are one block-diagonal matrix."""
+
+    def __init__(self, operator: Operator, options: BlockJacobi) -> None:
+        self.name = f"block_jacobi({options.blocks}, {options.overlap}, {options.inner})"
+        self._options = options
+        self._rows = np.zeros(0, dtype=np.int64)
+        self._pattern: ZeroFillPattern | None = None
+        self.update(operator)
+
+    def _choose_rows(self, matrix: sp.csr_array) -> None:
+        """Rows of each block, its neighbours included, and the places of the rows that it owns."""
+        size, options = matrix.shape[0], self._options
+        pattern = sp.csr_array((np.ones(matrix.nnz, dtype=np.int8), matrix.indices, matrix.indptr), shape=matrix.shape)
+        rows, owned, blocks = [], [], []
+        for block, own in enumerate(np.array_split(np.arange(size), min(options.blocks, size))):
+            inside = np.zeros(size, dtype=bool)
+            inside[own] = True
+            for _ in range(options.overlap):
+                inside[pattern[np.nonzero(inside)[0]].indices] = True
+            members = np.nonzero(inside)[0]
+            rows.append(members)
+            owned.append((members >= own[0]) & (members <= own[-1]))
+            blocks.append(np.full(len(members), block))
+        self._rows, self._owned, self._block = (np.concatenate(part) for part in (rows, owned, blocks))
+
+    def update(self, operator: Operator, iterations: int | None = None) -> None:
+        matrix = _matrix(operator)
+        if len(self._rows) == 0:
+            self._choose_rows(matrix)
+        parts = sp.coo_array(matrix[self._rows][:, self._rows] if self._options.overlap else matrix)
+        inside = self._block[parts.row] == self._block[parts.col]
+        blocks = sp.csr_array((parts.data[inside], (parts.row[inside], parts.col[inside])), shape=parts.shape)
+        blocks.sort_indices()
+        if self._options.inner == "lu":
+            self._lu = _superlu(blocks, "a block of the preconditioner")
+            return
+        if self._pattern is None or not self._pattern.matches(blocks):
+            self._pattern = ZeroFillPattern(blocks)
+        lower, upper = self._pattern.factorize(blocks.data, positive=False)
+        self._lower, self._upper = TriangularSolver(lower, lower=True), TriangularSolver(upper, lower=False)
+        self._middle, self._result = (np.zeros(len(self._rows), dtype=operator.dtype) for _ in range(2))
+
+    def apply(self, vector: Vector, out: Vector) -> None:
+        gathered = vector[self._rows] if self._options.overlap else np.ascontiguousarray(vector)
+        if self._options.inner == "lu":
+            result = self._lu.solve(gathered)
+        else:
+            self._lower.solve(gathered, self._middle)
+            self._upper.solve(self._middle, self._result)
+            result = self._result
+        out[...] = result[self._owned]
+
+
+class _Multigrid(Preconditioner):
+    name = "amg"
+
+    def __init__(self, operator: Operator) -> None:
+        if not pyamg_is_available():
+            raise ValueError("preconditioner 'amg' needs pyamg; install equipoise[amg].")
+        self.update(operator)
+
+    def update(self, operator: Operator, iterations: int | None = None) -> None:
+        import pyamg
+
+        hierarchy = pyamg.smoothed_aggregation_solver(sp.csr_matrix(_matrix(operator)))
+        self._cycle = hierarchy.aspreconditioner(cycle="V")
+
+    def apply(self, vector: Vector, out: Vector) -> None:
+        out[...] = self._cycle.matvec(vector)
+
+
+class _Neighbour(Preconditioner):
+    name = "neighbour"
+
+    def __init__(self, operator: Operator, most_iterations: int | None) -> None:
+        self._most = most_iterations
+        self.factorizations = 0
+        self._factorize(operator)
+
+    def _factorize(self, operator: Operator) -> None:
+        began = time.perf_counter()
+        self._lu = _superlu(_matrix(operator), "the matrix")
+        self._factor_seconds, self._solve_seconds = time.perf_counter() - began, 0.0
+        self.factorizations += 1
+
+    def update(self, operator: Operator, iterations: int | None = None) -> None:
+        if iterations is None:
+            return
+        far = self._solve_seconds > 0.5 * self._factor_seconds if self._most is None else iterations > self._most
+        self._solve_seconds = 0.0
+        if far:
+            self._factorize(operator)
+
+    def apply(self, vector: Vector, out: Vector) -> None:
+        began = time.perf_counter()
+        out[...] = self._lu.solve(np.ascontiguousarray(vector))
+        self._solve_seconds += time.perf_counter() - began
+
+
+def _superlu(matrix: sp.csr_array, what: str) -> spla.SuperLU:
+    """SuperLU ordered by the symmetrised pattern, which suits the matrices of grids and meshes."""
+    try:
+        return spla.splu(sp.csc_array(matrix), permc_spec="MMD_AT_PLUS_A")
+    except RuntimeError as error:
+        raise ConvergenceError(f"{what} is singular ({error}); use another preconditioner.") from error
