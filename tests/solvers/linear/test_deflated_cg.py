@@ -1,0 +1,150 @@
+"""Deflated conjugate gradients: CG where nothing is carried, CG on the rest of the spectrum where all is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+from linear_families import darcy_matrix
+
+from equipoise.solvers.linear.deflated_cg import DeflatedCg
+from equipoise.solvers.linear.operators import as_operator
+from equipoise.solvers.linear.outcome import Outcome, Task
+from equipoise.solvers.linear.preconditioners import build
+from equipoise.solvers.solution import Result
+
+
+def _solve(
+    engine: DeflatedCg, matrix: sp.csr_array, rhs: np.ndarray, *, preconditioner=None, rtol=1e-10, maxiter=2000
+) -> Outcome:
+    operator = as_operator(matrix)
+    norm = float(np.linalg.norm(rhs))
+    task = Task(rhs, np.zeros_like(rhs), rtol * norm, norm, maxiter)
+    return engine.solve(operator, build(preconditioner, operator), task)
+
+
+def _rhs(size: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=size)
+
+
+@pytest.mark.parametrize("preconditioner", [None, "ssor"])
+def test_without_a_space_the_iterates_are_those_of_scipys_cg(preconditioner: str | None) -> None:
+    matrix = darcy_matrix(18)
+    rhs = _rhs(324)
+    operator = as_operator(matrix)
+    applied = None
+    if preconditioner is not None:
+        built = build(preconditioner, operator)
+
+        def product(vector: np.ndarray) -> np.ndarray:
+            out = np.empty(324)
+            built.apply(np.ascontiguousarray(vector), out)
+            return out
+
+        applied = spla.LinearOperator((324, 324), matvec=product, dtype=float)
+    iterates: list[np.ndarray] = []
+    spla.cg(matrix, rhs, rtol=1e-10, M=applied, callback=lambda x: iterates.append(x.copy()))
+    for steps in (1, 7, len(iterates) - 1):
+        ours = _solve(
+            DeflatedCg(324, float, recycle=0, stored=0),
+            matrix,
+            rhs,
+            rtol=1e-14,
+            maxiter=steps,
+            preconditioner=preconditioner,
+        )
+        np.testing.assert_allclose(ours.x, iterates[steps - 1], rtol=1e-7, atol=1e-9)
+
+
+def test_exact_eigenvectors_leave_cg_on_the_rest_of_the_spectrum() -> None:
+    matrix = darcy_matrix(14, seed=2)
+    values, vectors = np.linalg.eigh(matrix.toarray())
+    rhs = _rhs(196)
+    engine = DeflatedCg(196, float, recycle=6, stored=10)
+    engine.set_vectors(vectors[:, :6])
+    deflated = _solve(engine, matrix, rhs)
+    rest = vectors[:, 6:] * values[6:] @ vectors[:, 6:].T
+    projected = vectors[:, 6:] @ (vectors[:, 6:].T @ rhs)
+    norm = float(np.linalg.norm(rhs))
+    plain = DeflatedCg(196, float, recycle=0, stored=0)
+    task = Task(projected, np.zeros_like(rhs), 1e-10 * norm, norm, 2000)
+    assert plain.solve(as_operator(rest), None, task).iterations == deflated.iterations
+    assert _solve(plain, matrix, rhs).iterations > deflated.iterations + 5
+
+
+def test_error_falls_in_the_energy_norm_at_every_step() -> None:
+    matrix = darcy_matrix(14, seed=2, contrast=2.0)
+    rhs = _rhs(196)
+    exact = spla.spsolve(sp.csc_array(matrix), rhs)
+    space = np.random.default_rng(0).normal(size=(196, 5))
+    errors = []
+    for steps in range(1, 40):
+        engine = DeflatedCg(196, float, recycle=5, stored=10)
+        engine.set_vectors(space)
+        error = _solve(engine, matrix, rhs, rtol=1e-14, maxiter=steps).x - exact
+        errors.append(float(error @ (matrix @ error)))
+    assert (np.diff(errors) < 0).all()
+
+
+def test_the_carried_space_holds_the_slowest_eigenvectors_of_the_preconditioned_matrix() -> None:
+    matrix = darcy_matrix(16, seed=1)
+    engine = DeflatedCg(256, float, recycle=10, stored=30)
+    for seed in range(4):
+        _solve(engine, matrix, _rhs(256, seed), preconditioner="jacobi")
+    root = np.sqrt(matrix.diagonal())
+    vectors = np.linalg.eigh(matrix.toarray() / np.outer(root, root))[1][:, :6] / root[:, None]
+    vectors /= np.linalg.norm(vectors, axis=0)
+    basis = np.linalg.qr(engine.vectors)[0]
+    assert np.linalg.norm(basis.T @ vectors, axis=0).min() > 0.999
+
+
+def test_a_chain_of_near_matrices_ends_below_half_of_the_iterations_of_cg() -> None:
+    carried, counts = DeflatedCg(40 * 40, float, recycle=20, stored=40), []
+    rhs = np.ones(1600)
+    for step in range(8):
+        matrix = darcy_matrix(40, seed=4, step=0.02 * step)
+        carried.invalidate()
+        counts.append(_solve(carried, matrix, rhs, preconditioner="ssor", rtol=1e-7).iterations)
+    alone = _solve(DeflatedCg(1600, float, recycle=0, stored=0), matrix, rhs, preconditioner="ssor", rtol=1e-7)
+    assert counts[0] == pytest.approx(alone.iterations, abs=3)
+    assert counts[-1] < 0.5 * alone.iterations
+
+
+def test_hermitian_complex_matrices_are_solved() -> None:
+    generator = np.random.default_rng(0)
+    factor = generator.normal(size=(60, 60)) + 1j * generator.normal(size=(60, 60))
+    matrix = sp.csr_array(factor @ factor.conj().T / 60 + np.eye(60))
+    engine = DeflatedCg(60, complex, recycle=5, stored=10)
+    for seed in range(3):
+        rhs = _rhs(60, seed) + 1j * _rhs(60, seed + 10)
+        outcome = _solve(engine, matrix, rhs)
+        assert outcome.result is Result.CONVERGED
+        np.testing.assert_allclose(matrix @ outcome.x, rhs, atol=1e-8)
+
+
+def test_a_direction_of_negative_energy_is_named() -> None:
+    matrix = sp.csr_array(darcy_matrix(10) - 0.5 * sp.eye_array(100))
+    outcome = _solve(DeflatedCg(100, float, recycle=4, stored=8), matrix, _rhs(100))
+    assert outcome.result is Result.BREAKDOWN
+    assert outcome.note.startswith("p.A p = -")
+    assert "matrix is not positive definite" in outcome.note
+
+
+def test_an_indefinite_preconditioner_is_named() -> None:
+    operator = as_operator(darcy_matrix(10))
+    sign = np.where(np.arange(100) % 3 == 0, -1.0, 1.0)
+    rhs = np.where(sign < 0, 1.0, 0.0)
+    task = Task(rhs, np.zeros(100), 1e-8, 1.0, 100)
+    engine = DeflatedCg(100, float, recycle=0, stored=0)
+    outcome = engine.solve(operator, build(lambda v: sign * v, operator), task)
+    assert outcome.result is Result.BREAKDOWN
+    assert "preconditioner is not positive definite" in outcome.note
+
+
+def test_a_space_that_is_useless_for_the_next_matrix_is_dropped() -> None:
+    matrix = darcy_matrix(10)
+    engine = DeflatedCg(100, float, recycle=4, stored=8)
+    engine.set_vectors(np.zeros((100, 4)))
+    outcome = _solve(engine, matrix, _rhs(100))
+    assert outcome.result is Result.CONVERGED
