@@ -129,3 +129,30 @@ def test_bad_input_is_named() -> None:
         MGTFNO(in_channels=1, out_channels=1, n_modes=(4, 4), width=4)(torch.zeros(1, 3, 32, 32))
     with pytest.raises(ValueError, match="multiples of 4"):
         MGTFNO(in_channels=1, out_channels=1, n_modes=(4, 4), width=4)(torch.zeros(1, 1, 30, 32))
+
+
+@pytest.mark.parametrize("kind", ["dense", "separate", "joint", "patched"])
+def test_modes_can_start_few_and_be_raised(kind: str) -> None:
+    sizes = {"in_channels": 1, "out_channels": 1, "width": 4, "n_layers": 2}
+    kinds = {"dense": (FNO, {}), "separate": (TFNO, {}), "joint": (TFNO, {"joint": True}), "patched": (MGTFNO, {})}
+    make, options = kinds[kind]
+    model = make(**sizes, **options, n_modes=(6, 6)).double()
+    values = field(2, 1, 16, 16)
+    full = model(values)
+    model.use_modes((3, 4))
+    few = model(values)
+    assert float((few - full).detach().abs().max()) > 1e-6
+    # The weight in use is the block of the lowest modes, -1 to 1 of -3 to 2 along the first axis.
+    network = model.operator if kind == "patched" else model
+    weight = network.blocks[0].spectral.weight
+    dense = weight.dense()[2:5, :3]
+    modes = field(3, 3, 2, 5, 4)
+    answer = weight.contract(modes)
+    exact = torch.einsum("xybi,xyio->xybo", torch.complex(modes[:, :, 0], modes[:, :, 1]), dense)
+    torch.testing.assert_close(torch.complex(answer[:, :, 0], answer[:, :, 1]), exact)
+    rebuilt = make(**model.config).double()
+    torch.testing.assert_close(rebuilt(values), few)
+    model.use_modes((6, 6))
+    assert torch.equal(model(values), full)
+    with pytest.raises(ValueError, match=r"stores \(8, 4\) modes; the weight has \(6, 4\)"):
+        model.use_modes((8, 6))

@@ -172,6 +172,8 @@ class FactorisedSpectralWeight(SpectralWeight):
     ) -> Float[torch.Tensor, "*kept 2 batch outputs"]:
         """See `SpectralWeight.contract`."""
         tensor = self.tensor()
+        if modes.shape[:-3] != self.kept:
+            tensor = tensor.narrowed(self.block(modes))
         if self.separable:
             return _scale_channels(modes, tensor.dense())
         contraction = self.contraction

@@ -70,6 +70,17 @@ class SpectralConvolution(nn.Module):
         modes = self.multiply(analyse(field, self.n_modes, method=self.method))
         return synthesise(modes, field.shape[1:-1], self.n_modes, method=self.method)
 
+    def use_modes(self, n_modes: Sequence[int]) -> None:
+        """Transform the lowest of the modes only, from now on; the weight keeps all.
+
+        Raises:
+            ValueError: for more modes than the weight has, or another number of axes.
+        """
+        kept = kept_modes(n_modes)
+        if len(kept) != len(self.weight.kept) or any(a > b for a, b in zip(kept, self.weight.kept, strict=True)):
+            raise ValueError(f"n_modes={tuple(n_modes)} stores {kept} modes; the weight has {self.weight.kept}.")
+        self.n_modes = tuple(n_modes)
+
     def multiply(
         self, modes: Float[torch.Tensor, "*kept 2 batch inputs"]
     ) -> Float[torch.Tensor, "*kept 2 batch outputs"]:

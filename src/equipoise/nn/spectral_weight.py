@@ -21,7 +21,14 @@ from torch import nn
 
 from equipoise.nn.pointwise_fused import fusion_applies
 
-__all__ = ["DenseSpectralWeight", "SpectralWeight", "contract_pairs", "kept_modes", "spectral_deviation"]
+__all__ = [
+    "DenseSpectralWeight",
+    "SpectralWeight",
+    "contract_pairs",
+    "kept_modes",
+    "lowest_block",
+    "spectral_deviation",
+]
 
 
 def kept_modes(n_modes: Sequence[int]) -> tuple[int, ...]:
@@ -36,6 +43,12 @@ def kept_modes(n_modes: Sequence[int]) -> tuple[int, ...]:
     if not 1 <= len(n_modes) <= 3 or min(n_modes) < 1:
         raise ValueError(f"n_modes={tuple(n_modes)} must be one to three positive numbers, one for each axis.")
     return (*n_modes[:-1], n_modes[-1] // 2 + 1)
+
+
+def lowest_block(kept: tuple[int, ...], fewer: tuple[int, ...]) -> tuple[slice, ...]:
+    """Where fewer, lower modes stand among the kept ones; both are counts along each axis, in the order stored."""
+    starts = [all_of // 2 - some // 2 for all_of, some in zip(kept[:-1], fewer[:-1], strict=True)]
+    return tuple(slice(start, start + some) for start, some in zip([*starts, 0], fewer, strict=True))
 
 
 def spectral_deviation(in_channels: int, out_channels: int) -> float:
@@ -72,12 +85,17 @@ class SpectralWeight(nn.Module, ABC):
 
         Args:
             modes: `(*kept, 2, batch, in)`; index 0 of the axis of two holds the real parts, index 1 the imaginary ones.
+                With fewer modes along an axis, they are the lowest of the kept ones, and so are the matrices.
 
         Returns:
             `(*kept, 2, batch, out)`, likewise.
         """
-        weight = self.dense()
+        weight = self.dense()[self.block(modes)]
         return contract_pairs(modes, torch.stack([weight.real, weight.imag], -2))
+
+    def block(self, modes: torch.Tensor) -> tuple[slice, ...]:
+        """Which of the kept modes an argument of `contract` has."""
+        return lowest_block(self.kept, tuple(modes.shape[:-3]))
 
 
 class DenseSpectralWeight(SpectralWeight):
@@ -103,7 +121,9 @@ class DenseSpectralWeight(SpectralWeight):
         self, modes: Float[torch.Tensor, "*kept 2 batch inputs"]
     ) -> Float[torch.Tensor, "*kept 2 batch outputs"]:
         """See `SpectralWeight.contract`."""
-        return contract_pairs(modes, self.weight)
+        # Even a slice of everything would cost its gradient a copy.
+        weight = self.weight if modes.shape[:-3] == self.kept else self.weight[self.block(modes)]
+        return contract_pairs(modes, weight)
 
 
 def contract_pairs(

@@ -32,6 +32,7 @@ class FNO(nn.Module):
             `"identity"`, `"soft-gating"` or `"none"`.
         norm: `"none"`, `"instance"` or `"group"`. preactivation: see `FNOBlock`.
         padding: zeros added at both ends of every axis during the blocks, as a fraction of its points.
+        active_modes: the lowest modes in use, at most `n_modes`, which is the default; see `use_modes`.
         grid_embedding: whether the coordinates `i / n` of a point, from 0 to below 1, are appended as channels.
         seed: of the initial weights.
 
@@ -58,6 +59,7 @@ class FNO(nn.Module):
         preactivation: bool = False,
         padding: float = 0.0,
         grid_embedding: bool = True,
+        active_modes: tuple[int, ...] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -91,6 +93,7 @@ class FNO(nn.Module):
             "preactivation": preactivation,
             "padding": padding,
             "grid_embedding": grid_embedding,
+            "active_modes": None,
             "seed": seed,
         }
         with seeded(seed):
@@ -113,6 +116,8 @@ class FNO(nn.Module):
             self.projection = PointwiseMLP(
                 in_channels=width, hidden_channels=int(projection_ratio * width), out_channels=out_channels
             )
+        if active_modes is not None:
+            self.use_modes(active_modes)
 
     def spectral_weights(self) -> Sequence[SpectralWeight]:
         """New weights of the modes, one for each layer, from `self.config`; called once, by the constructor."""
@@ -121,6 +126,25 @@ class FNO(nn.Module):
             DenseSpectralWeight(kept=kept_modes(self.config["n_modes"]), in_channels=width, out_channels=width)
             for _ in range(self.config["n_layers"])
         ]
+
+    def use_modes(self, n_modes: tuple[int, ...]) -> None:
+        """Use the lowest modes only, from now on, and record it in the configuration.
+
+        Training that starts with few modes and raises them is cheaper at first, and learns low frequencies first. The
+        weights of modes not in use stay as they are; they come in with the values of the start.
+
+        Args:
+            n_modes: along each axis, at most those of the constructor.
+
+        Raises:
+            ValueError: for more modes than there are, or another number of axes.
+
+        Source: George, Zhao, Kossaifi, Li and Anandkumar (2024).
+        """
+        for block in self.blocks:
+            assert isinstance(block, FNOBlock)
+            block.spectral.use_modes(n_modes)
+        self.config["active_modes"] = tuple(n_modes)
 
     @property
     def n_parameters(self) -> int:

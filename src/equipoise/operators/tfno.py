@@ -60,6 +60,7 @@ class TFNO(FNO):
         preactivation: bool = False,
         padding: float = 0.0,
         grid_embedding: bool = True,
+        active_modes: tuple[int, ...] | None = None,
         seed: int = 0,
     ) -> None:
         if layer_rank is not None and not joint:
@@ -88,6 +89,7 @@ class TFNO(FNO):
             preactivation=preactivation,
             padding=padding,
             grid_embedding=grid_embedding,
+            active_modes=active_modes,
             seed=seed,
         )
         self.config.update(self._weight_options, **self._layers)
@@ -148,6 +150,7 @@ class MGTFNO(MultigridPatched):
         norm: str = "none",
         preactivation: bool = False,
         grid_embedding: bool = True,
+        active_modes: tuple[int, ...] | None = None,
         seed: int = 0,
     ) -> None:
         views = (levels + 1) * (in_channels + (len(n_modes) if positions else 0))
@@ -172,6 +175,7 @@ class MGTFNO(MultigridPatched):
             norm=norm,
             preactivation=preactivation,
             grid_embedding=grid_embedding,
+            active_modes=active_modes,
             seed=seed,
         )
         super().__init__(
@@ -184,3 +188,9 @@ class MGTFNO(MultigridPatched):
         )
         inner = {name: value for name, value in network.config.items() if name not in ("in_channels", "padding")}
         self.config = {**inner, **self.config, "in_channels": in_channels}
+
+    def use_modes(self, n_modes: tuple[int, ...]) -> None:
+        """See `FNO.use_modes`."""
+        assert isinstance(self.operator, TFNO)
+        self.operator.use_modes(n_modes)
+        self.config["active_modes"] = tuple(n_modes)
