@@ -35,7 +35,7 @@ _SIZES: dict[str, Sizes] = {
         grids=(16, 32, 64),
         training=32,
         max_step=0.025,
-        epochs={"fno": 12, "fno_fd": 12, "fno_local": 6, "unet": 10, "unet_multi": 4, "attention": 16},
+        epochs={"fno": 8, "fno_fd": 8, "fno_local": 4, "unet": 8, "unet_multi": 3, "attention": 12},
     ),
     "gpu": Sizes(
         train=10_000,
