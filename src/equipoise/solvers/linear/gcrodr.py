@@ -156,6 +156,8 @@ class GcroDr:
         cycle = Cycle(count, self.restart - count, beta, self.dtype)
         if beta > task.target:
             self._arnoldi(operator, preconditioner, task, outcome, cycle)
+        if not np.isfinite(cycle.predicted):
+            return cycle.predicted, cycle.predicted
         if cycle.steps:
             coefficients = cycle.coefficients()
             basis = self._block[:, self.recycle : self.recycle + cycle.steps]
@@ -199,6 +201,9 @@ class GcroDr:
                 gemv(-1.0, known, second, beta=1.0, y=new, overwrite_y=1)
                 overlap += second
                 after = float(self._nrm2(new))
+            if not np.isfinite(after):
+                cycle.predicted = after
+                return
             exhausted = after <= 1e-14 * before
             if exhausted:
                 new.fill(0)
@@ -207,8 +212,6 @@ class GcroDr:
                 self._scal(1.0 / after, new)
             outcome.record(task, cycle.extend(overlap, after))
             if exhausted or cycle.predicted <= task.target or outcome.iterations >= task.maxiter:
-                return
-            if not np.isfinite(after):
                 return
 
     def _renew(self, cycle: Cycle) -> None:
