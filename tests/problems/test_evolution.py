@@ -49,7 +49,7 @@ SMALL: dict[str, Callable[..., SpectralEvolution]] = {
     "kuramoto-sivashinsky": lambda **o: kuramoto_sivashinsky(resolution=64, final_time=1.0, **o),
     "navier-stokes": lambda **o: navier_stokes(resolution=32, final_time=0.2, **o),
     "driven navier-stokes": lambda **o: navier_stokes(
-        resolution=32, length=2 * math.pi, viscosity=0.005, forcing=1.0, final_time=0.5, input_field="forcing", **o
+        resolution=32, length=2 * math.pi, viscosity=0.005, final_time=0.5, input_field="forcing", **o
     ),
 }
 
@@ -97,9 +97,10 @@ def test_random_forcing_drives_the_fluid_as_a_known_one_does() -> None:
 
 
 def test_random_forcing_has_the_size_documented() -> None:
-    problem = navier_stokes(resolution=64, length=2 * math.pi, forcing=1.0, input_field="forcing")
-    size = problem.sample(200, torch.Generator().manual_seed(0)).square().mean().sqrt()
-    assert size.item() == pytest.approx(1.36, rel=0.03)
+    for scale in (1.0, 0.25):
+        problem = navier_stokes(resolution=64, length=2 * math.pi, input_field="forcing", forcing_scale=scale)
+        size = problem.sample(200, torch.Generator().manual_seed(0)).square().mean().sqrt()
+        assert size.item() == pytest.approx(1.36 * scale, rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["kuramoto-sivashinsky", "navier-stokes"])
@@ -201,8 +202,8 @@ def test_bad_input_is_named() -> None:
         burgers(final_time=-1.0)
     with pytest.raises(ValueError, match="one of initial, forcing"):
         navier_stokes(input_field="velocity")
-    with pytest.raises(ValueError, match=r"forcing=0\.0 must be positive"):
-        navier_stokes(input_field="forcing", forcing=0.0)
+    with pytest.raises(ValueError, match=r"forcing_scale=0\.0 of navier-stokes must be positive"):
+        navier_stokes(input_field="forcing", forcing_scale=0.0)
 
 
 def test_blow_up_is_an_error_and_no_nan() -> None:

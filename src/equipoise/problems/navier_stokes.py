@@ -57,18 +57,20 @@ def navier_stokes(
     max_step: float = 5e-3,
     order: int = 4,
     input_field: str = "initial",
+    forcing_scale: float = 1.0,
 ) -> SpectralEvolution:
     """`w_t + u . grad w = nu Laplace w + f` with `f = F (sin(2 pi (x + y) / L) + cos(2 pi (x + y) / L))`.
 
     Args:
-        resolution: points along each side. viscosity: nu. forcing: F; zero lets the flow decay, unless it is random.
+        resolution: points along each side. viscosity: nu. forcing: F; zero lets the flow decay.
         length: side L. final_time, n_times, max_step, order: see `SpectralEvolution`.
         input_field: `"initial"`, the vorticity at first; or `"forcing"`, a random f for each sample that drives the
-            fluid from rest, F times a draw of `N(0, 2 (27 L)^2 (-Laplace + 9)^-4)`, whose root mean square is 1.36 for
-            L = 2 pi.
+            fluid from rest; F has no meaning then.
+        forcing_scale: factor of a random forcing, which is drawn from `N(0, 2 (27 L)^2 (-Laplace + 9)^-4)`, with a
+            root mean square of 1.36 for L = 2 pi.
 
     Raises:
-        ValueError: for another input field, or a random forcing of no size.
+        ValueError: for another input field, or a scale that is not positive.
 
     Source: Li et al. (2021), for forcing and the distribution `N(0, 7^1.5 (-Laplace + 49)^-2.5)`; random forcing after
     Kossaifi et al. (2024), whose amplitude and horizon are not published.
@@ -76,8 +78,8 @@ def navier_stokes(
     if input_field not in _INPUT_FIELDS:
         raise ValueError(f"input_field={input_field!r} of navier-stokes must be one of {', '.join(_INPUT_FIELDS)}.")
     is_driven = input_field == "forcing"
-    if is_driven and not forcing > 0:
-        raise ValueError(f"forcing={forcing} must be positive where it is the input of navier-stokes.")
+    if not forcing_scale > 0:
+        raise ValueError(f"forcing_scale={forcing_scale} of navier-stokes must be positive.")
     grid = Grid((resolution, resolution), ((0.0, length), (0.0, length)), True)
 
     kernels: dict[tuple[torch.dtype, torch.device], _Kernels] = {}
@@ -97,7 +99,9 @@ def navier_stokes(
             grid=grid,
             symbol=symbol,
             nonlinear=nonlinear,
-            forcing=GaussianRandomField(matern_spectrum(tau=3.0, alpha=4.0, scale=2 * (27 * length * forcing) ** 2)),
+            forcing=GaussianRandomField(
+                matern_spectrum(tau=3.0, alpha=4.0, scale=2 * (27 * length * forcing_scale) ** 2)
+            ),
             final_time=final_time,
             n_times=n_times,
             max_step=max_step,
