@@ -18,8 +18,12 @@ __all__ = ["OPERATOR_NAMES", "add_operator_commands", "check_output"]
 
 OPERATOR_NAMES = {
     "fno": "Fourier neural operator, from a file of fields.",
+    "tfno": "The same with low-rank weights, from a file of fields.",
+    "mg-tfno": "The same on patches with coarse views of their surroundings, from a file of fields.",
     "mgno": "MgNO: learned multigrid cycles as layers, from a file of fields.",
     "deeponet": "DeepONet: branch and trunk networks, for answers at any point, from a file of fields.",
+    "pod-deeponet": "POD-DeepONet: a branch with a linear part, and modes of the outputs, from a file of fields.",
+    "unet": "An ordinary U-Net as a baseline, from a file of fields.",
 }
 """Names in `operators.registry`, repeated here so that help imports none of the library."""
 

@@ -177,7 +177,10 @@ class FactorisedSpectralWeight(SpectralWeight):
         if self.separable:
             return _scale_channels(modes, tensor.dense())
         contraction = self.contraction
-        if contraction == "auto":
+        if contraction == "auto" and isinstance(modes.shape[-2], torch.SymInt):
+            # A program for batches of any size.
+            contraction = "reconstructed"
+        elif contraction == "auto":
             contraction = chosen_contraction(
                 batch=modes.shape[-2],
                 inputs=self.in_channels,

@@ -12,6 +12,7 @@ from torch import nn
 from equipoise.nn.fno_block import FNOBlock
 from equipoise.nn.initialisation import seeded
 from equipoise.nn.pointwise import PointwiseMLP
+from equipoise.nn.pointwise_fused import keep_heap
 from equipoise.nn.spectral_convolution import SpectralConvolution
 from equipoise.nn.spectral_weight import DenseSpectralWeight, SpectralWeight, kept_modes
 from equipoise.nn.truncated_transforms import smallest_grid
@@ -96,6 +97,7 @@ class FNO(nn.Module):
             "active_modes": None,
             "seed": seed,
         }
+        keep_heap()
         with seeded(seed):
             embedded = in_channels + (len(n_modes) if grid_embedding else 0)
             self.lifting = PointwiseMLP(

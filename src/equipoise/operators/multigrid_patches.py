@@ -71,16 +71,15 @@ class MultigridPatched(nn.Module):
         self, inputs: Float[torch.Tensor, "batch channel *grid"]
     ) -> Float[torch.Tensor, "patches outputs *patch"]:
         """The answer on each patch, without halo; in the order of `cut_targets`."""
-        views = self.views(inputs)
-        limit = self.config["patches_at_once"] or len(views)
-        answers = torch.cat([self.operator(part) for part in views.split(limit)])
+        views, limit = self.views(inputs), self.config["patches_at_once"]
+        answers = self.operator(views) if limit is None else torch.cat(list(map(self.operator, views.split(limit))))
         return crop(answers, self.halo(tuple(inputs.shape[2:])))
 
     def views(self, inputs: Float[torch.Tensor, "batch channel *grid"]) -> Float[torch.Tensor, "patches views *padded"]:
         """What the operator sees of whole fields."""
         grid, levels, edges = tuple(inputs.shape[2:]), self.config["levels"], self.config["edges"]
         if self.config["positions"]:
-            inputs = torch.cat([inputs, _positions(grid, inputs).expand(len(inputs), -1, *grid)], 1)
+            inputs = torch.cat([inputs, _positions(grid, inputs).expand(inputs.shape[0], -1, *grid)], 1)
         self._check_channels(inputs.shape[1])
         each = edges if isinstance(edges, tuple) else (edges,) * len(grid)
         if len(each) != len(grid):

@@ -69,6 +69,14 @@ class QueryOnGrid(nn.Module):
             raise ValueError("resample=True needs inputs and answers in the same box; these live in two.")
         self.resample = resample
 
+    def fit(
+        self, inputs: Float[torch.Tensor, "n channel *grid"], outputs: Float[torch.Tensor, "n outputs *out"]
+    ) -> None:
+        """Set what the operator takes from training pairs, where it takes anything, such as modes of the outputs."""
+        fit = getattr(self.operator, "fit", None)
+        if fit is not None:
+            fit(inputs, outputs)
+
     def forward(self, inputs: Float[torch.Tensor, "n channel *grid"]) -> Float[torch.Tensor, "n outputs *out"]:
         """Answers on the grid; on the inputs' own grid where they were resampled.
 

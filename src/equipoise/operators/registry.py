@@ -76,8 +76,34 @@ def _sensors(sizes: FieldSizes) -> dict[str, Any]:
     }
 
 
+def _modes_of_outputs(sizes: FieldSizes) -> dict[str, Any]:
+    return {
+        "sensors": (sizes.in_channels, *sizes.input_grid.shape),
+        "out_channels": sizes.out_channels,
+        "shape": sizes.grid.shape,
+        "bounds": sizes.grid.bounds,
+        "periodic": sizes.grid.wraps,
+    }
+
+
+def _pixels(sizes: FieldSizes) -> dict[str, Any]:
+    padding = "circular" if all(sizes.grid.wraps) else "zeros"
+    return {**_channels(sizes), "dim": sizes.grid.dim, "padding": padding}
+
+
+def _patches(sizes: FieldSizes) -> dict[str, Any]:
+    modes = tuple(max(1, min(16, n // 4)) for n in sizes.grid.shape)
+    return {**_channels(sizes), "n_modes": modes}
+
+
 OPERATORS: dict[str, NamedOperator] = {
     "fno": NamedOperator("Fourier neural operator", "equipoise.operators.fno", "FNO", _spectral),
+    "tfno": NamedOperator(
+        "Fourier neural operator with low-rank weights", "equipoise.operators.tfno", "TFNO", _spectral
+    ),
+    "mg-tfno": NamedOperator(
+        "the same on patches with coarse views of their surroundings", "equipoise.operators.tfno", "MGTFNO", _patches
+    ),
     "mgno": NamedOperator("learned multigrid cycles as layers", "equipoise.operators.mgno", "MgNO", _multigrid),
     "deeponet": NamedOperator(
         "branch and trunk networks, for answers at any point",
@@ -86,6 +112,14 @@ OPERATORS: dict[str, NamedOperator] = {
         _sensors,
         at_points=True,
     ),
+    "pod-deeponet": NamedOperator(
+        "modes of the training outputs, and a branch network with a linear part for their coefficients",
+        "equipoise.operators.pod_deeponet",
+        "PODDeepONet",
+        _modes_of_outputs,
+        at_points=True,
+    ),
+    "unet": NamedOperator("an ordinary U-Net, tied to its grid", "equipoise.operators.unet", "UNet", _pixels),
 }
 
 

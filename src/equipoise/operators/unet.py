@@ -108,7 +108,7 @@ class UNet(nn.Module):
         if self.config["coordinates"]:
             grid = Grid(tuple(inputs.shape[2:]), (), self.config["padding"] == "circular")
             place = coordinate_channels(grid, dtype=inputs.dtype, device=inputs.device)
-            inputs = torch.cat([inputs, place.expand(len(inputs), *place.shape[1:])], 1)
+            inputs = torch.cat([inputs, place.expand(inputs.shape[0], *place.shape[1:])], 1)
         hidden = self.lift(inputs)
         skipped = []
         for level, blocks in enumerate(self.down):

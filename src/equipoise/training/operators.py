@@ -114,6 +114,7 @@ def train_operator(
         Normaliser.fit(train.inputs, kind=input_normaliser),
         Normaliser.fit(train.outputs, kind=output_normaliser),
     ).to(device=device, dtype=train.outputs.dtype)
+    _fit_to_data(model, train)
     asked = None if residual is None else ResidualLoss(residual, scale=residual_scale)
     objective = OperatorObjective(train, loss=chosen, residual=asked, residual_weight=residual_weight, device=device)
     validate = None
@@ -143,6 +144,15 @@ def train_operator(
         model.load_state_dict(trainer.best)
     model.eval()
     return TrainedOperator(model, split, history, history.seconds, last)
+
+
+@torch.no_grad()
+def _fit_to_data(model: NormalisedOperator, train: FieldDataset) -> None:
+    """Let an operator that takes more than weights from the training data, such as modes of the outputs, do so."""
+    fit = getattr(model.operator, "fit", None)
+    if fit is not None:
+        home = model.inputs.mean.device
+        fit(model.inputs(train.inputs.to(home)), model.outputs(train.outputs.to(home)))
 
 
 class _Validation:
