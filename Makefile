@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: demo test test-slow check docs bench clean
+.PHONY: demo test test-slow check docs bench peers clean
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Equipoise needs Python 3.11 or newer; set PYTHON=/path/to/python3." >&2; exit 1; }
@@ -46,6 +46,13 @@ bench: $(READY)
 	$(BIN)/equipoise train equino $(BENCH)/rve.h5 -o $(BENCH)/run
 	$(BIN)/python benchmarks/certificate_cost.py $(BENCH)/run
 	$(BIN)/python benchmarks/two_scale.py $(BENCH)/run --scaling $(BENCH)/two-scale-cost.png
+
+# Operators against neuraloperator and DeepXDE, flows against torch-cfd; the lock holds the versions of what is shared.
+peers: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[peers]'
+	$(BIN)/python benchmarks/grid_operators.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python benchmarks/query_operators.py
+	$(BIN)/python benchmarks/evolution.py
 
 clean:
 	rm -rf .venv demo site

@@ -10,6 +10,7 @@ from equipoise.nn.fno_block_fused import block_tail, split_last_axis
 from equipoise.nn.fno_block_norms import make_normalisation
 from equipoise.nn.pointwise import PointwiseMLP, SoftGate, make_skip
 from equipoise.nn.pointwise_fused import fusion_applies
+from equipoise.nn.pointwise_gelu import gelu
 from equipoise.nn.spectral_convolution import SpectralConvolution
 from equipoise.nn.truncated_transforms import (
     analyse_outer,
@@ -66,7 +67,6 @@ class FNOBlock(nn.Module):
             return self._fused(field)
         if self.preactivation:
             return self._preactivated(field)
-        gelu = nn.functional.gelu
         out = self.first_norm(self.spectral.channels_last(field))
         if self.skip is not None:
             out = out + self.skip(field)
@@ -76,12 +76,12 @@ class FNOBlock(nn.Module):
         return out if self.last else gelu(out)
 
     def _preactivated(self, field: torch.Tensor) -> torch.Tensor:
-        field = self.first_norm(nn.functional.gelu(field))
+        field = self.first_norm(gelu(field))
         out = self.spectral.channels_last(field)
         if self.skip is not None:
             out = out + self.skip(field)
         if not self.last:
-            out = nn.functional.gelu(out)
+            out = gelu(out)
         return self._through_mlp(self.second_norm(out), field)
 
     def _through_mlp(self, out: torch.Tensor, field: torch.Tensor) -> torch.Tensor:

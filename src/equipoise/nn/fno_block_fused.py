@@ -16,7 +16,6 @@ from equipoise.nn.pointwise_fused import (
     differentiable_gradients,
     gelu_backward,
     gelu_forward,
-    keep_heap,
     longest,
     row_blocks,
 )
@@ -176,6 +175,5 @@ def block_tail(
     Returns:
         `(n, points, channel)`.
     """
-    keep_heap()
     keep = torch.is_grad_enabled()
     return _BlockTail.apply(last, keep, modes, lines, matrix, skip, first, shift, second, end, gate)

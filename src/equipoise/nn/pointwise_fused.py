@@ -170,5 +170,4 @@ def two_layers(
     Args:
         rows: `(n, in)`. first: `(hidden, in)`. shift: `(hidden,)`. second: `(out, hidden)`. end: `(out,)`.
     """
-    keep_heap()
     return _TwoLayers.apply(rows, first, shift, second, end)

@@ -33,11 +33,10 @@ __all__ = [
 METHODS = ("matrix", "fft")
 
 # Most modes on an axis for which products are faster. A product costs `kept` multiplications for each point, a fast
-# transform about the same whatever is kept, so that the limit hardly depends on the grid: measured by
-# `python benchmarks/grid_operators.py --transforms` on grids of 256 to 65 536 points in one to three dimensions, products
-# win up to 64 modes and lose from 128 on. On accelerators a launch outweighs the arithmetic of small products.
-_FEW_MODES = {"cpu": 64}
-_FEW_MODES_ELSEWHERE = 64
+# transform about the same whatever is kept, so that the limit hardly depends on the grid. Measured on a processor by
+# `python benchmarks/grid_operators.py --transforms`, grids of 256 to 65536 points in one to three dimensions: products
+# win up to 64 modes and lose from 128 on. The same command with `--device cuda` measures it on an accelerator.
+_FEW_MODES = {"cpu": 64, "cuda": 64}
 
 
 def smallest_grid(n_modes: Sequence[int]) -> tuple[int, ...]:
@@ -61,7 +60,7 @@ def _times(grid: Sequence[int]) -> str:
 
 def choose_method(n_modes: Sequence[int], device: torch.device) -> str:
     """The faster way to keep these modes on a device, `"matrix"` or `"fft"`."""
-    return "matrix" if max(n_modes) <= _FEW_MODES.get(device.type, _FEW_MODES_ELSEWHERE) else "fft"
+    return "matrix" if max(n_modes) <= _FEW_MODES.get(device.type, 64) else "fft"
 
 
 def mean_mode(n_modes: Sequence[int]) -> tuple[int, ...]:

@@ -119,7 +119,7 @@ class NormalisedOperator(nn.Module):
         mean = self.inputs.mean
         if inputs.device != mean.device or inputs.dtype != mean.dtype:
             raise ValueError(
-                f"inputs are {inputs.dtype} on {inputs.device} and the model is {mean.dtype} on {mean.device}; move one "
-                "to the other with .to(...)."
+                f"inputs are {inputs.dtype} on {inputs.device} and the model is {mean.dtype} on {mean.device}; "
+                "move one to the other with .to(...)."
             )
         return self.outputs.inverse(self.operator(self.inputs(inputs)))
