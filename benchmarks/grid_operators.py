@@ -15,9 +15,10 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
-from environment import describe_environment, peak_memory
+from environment import describe_environment
 
 from equipoise.nn.truncated_transforms import analyse, synthesise
 from equipoise.operators.fno import FNO
@@ -116,20 +117,28 @@ def compare_times(repeats: int, compiled: bool) -> None:
 
 
 def compare_memory() -> None:
-    """Peak memory of three steps above that of the built model, each in its own process."""
+    """Peak memory of three steps above what the built model holds, each in its own process."""
     for name in ("ours", "theirs"):
         command = [sys.executable, __file__, "--memory-of", name]
         grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
         print(f"peak memory of training, {name}: {float(grown):.0f} MiB")
 
 
+def resident(field: str) -> float:
+    """Memory of this process in MiB: `VmRSS` now, `VmHWM` at its peak (Linux)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise ValueError(f"{field} is not reported.")
+
+
 def measure_memory(name: str) -> None:
     model = ours() if name == "ours" else theirs()
     step = training_step(model)
-    before = peak_memory()
+    before = resident("VmRSS")
     for _ in range(3):
         step()
-    print(peak_memory() - before)
+    print(resident("VmHWM") - before)
 
 
 def compare_errors(path: str, epochs: int) -> None:
