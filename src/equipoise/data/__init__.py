@@ -14,6 +14,7 @@ from equipoise.data.generate_fields import generate_fields
 from equipoise.data.sampling import laplace, latin_hypercube, sobol, symmetric_box, uniform
 from equipoise.data.snapshot_solver import SnapshotSolver
 from equipoise.data.snapshots import CellRecord, Snapshots
+from equipoise.data.sorting import Sorting, consecutive_chunks, sort_inputs
 from equipoise.data.split import Split
 from equipoise.data.store import inspect, read_snapshots, write_snapshots
 
@@ -27,7 +28,9 @@ __all__ = [
     "SerialExecutor",
     "SnapshotSolver",
     "Snapshots",
+    "Sorting",
     "Split",
+    "consecutive_chunks",
     "generate_fields",
     "generate_snapshots",
     "inspect",
@@ -37,6 +40,7 @@ __all__ = [
     "read_foreign_fields",
     "read_snapshots",
     "sobol",
+    "sort_inputs",
     "symmetric_box",
     "uniform",
     "write_fields",
