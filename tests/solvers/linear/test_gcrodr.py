@@ -211,7 +211,7 @@ def test_a_system_solved_in_one_step_keeps_no_space() -> None:
     assert engine.vectors.shape == (50, 0)
 
 
-@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_systems_smaller_than_a_cycle_are_solved(size: int) -> None:
     generator = np.random.default_rng(size)
     matrix = sp.csr_array(generator.normal(size=(size, size)) + 4 * np.eye(size))

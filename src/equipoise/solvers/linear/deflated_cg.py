@@ -45,7 +45,8 @@ class DeflatedCg:
         self._count = 0
         self._stale = False
         self._factor: Any = None
-        self._gemv, self._axpy, self._nrm2 = get_blas_funcs(("gemv", "axpy", "nrm2"), (self._residual,))
+        names = ("gemv", "gemm", "axpy", "nrm2")
+        self._gemv, self._gemm, self._axpy, self._nrm2 = get_blas_funcs(names, (self._residual,))
 
     @property
     def vectors(self) -> Vector:
@@ -70,7 +71,7 @@ class DeflatedCg:
         space, images = self._kept(self._space), self._kept(self._images)
         for column in range(self._count):
             operator.apply(space[:, column], images[:, column])
-        energy = space.conj().T @ images
+        energy = self._gemm(1.0, space, images, trans_a=2)
         try:
             self._factor = sl.cho_factor((energy + energy.conj().T) / 2, check_finite=False)
         except sl.LinAlgError:
@@ -198,8 +199,8 @@ class DeflatedCg:
         solved = self._kept(self._solved_images, taken)
         for column in range(self._count):
             self._precondition(preconditioner, images[:, column], solved[:, column])
-        energy = space.conj().T @ images
-        curvature = images.conj().T @ solved
+        energy = self._gemm(1.0, space, images, trans_a=2)
+        curvature = self._gemm(1.0, images, solved, trans_a=2)
         scale = 1 / np.sqrt(np.abs(np.diag(energy)))
         energy = (energy + energy.conj().T) / 2 * np.outer(scale, scale)
         curvature = (curvature + curvature.conj().T) / 2 * np.outer(scale, scale)
@@ -208,13 +209,13 @@ class DeflatedCg:
             ritz = sl.eigh(curvature, energy, subset_by_index=(0, wanted - 1))[1]
         except sl.LinAlgError:
             return
-        chosen = np.asfortranarray(space @ (scale[:, None] * ritz))
-        moved = np.asfortranarray(images @ (scale[:, None] * ritz))
+        chosen = self._gemm(1.0, space, scale[:, None] * ritz)
+        moved = self._gemm(1.0, images, scale[:, None] * ritz)
         kept = orthonormalize(chosen, moved)
         self._count = kept
         self._kept(self._space)[...] = chosen[:, :kept]
         self._kept(self._images)[...] = moved[:, :kept]
-        energy = self._kept(self._space).conj().T @ self._kept(self._images)
+        energy = self._gemm(1.0, self._kept(self._space), self._kept(self._images), trans_a=2)
         try:
             self._factor = sl.cho_factor((energy + energy.conj().T) / 2, check_finite=False)
         except sl.LinAlgError:

@@ -29,6 +29,20 @@ def is_hermitian(matrix: sp.csr_array, *, rtol: float = 1e-12) -> bool:
     return bool(np.abs(difference.data).max(initial=0.0) <= rtol * np.abs(matrix.data).max(initial=0.0))
 
 
+def _mirror(matrix: sp.csr_array) -> NDArray[Any] | None:
+    """For each entry the place of its mirror image, where the pattern is symmetric."""
+    number = sp.csr_array((np.arange(1, matrix.nnz + 1), matrix.indices, matrix.indptr), shape=matrix.shape)
+    turned = sp.csr_array(number.T)
+    turned.sort_indices()
+    if not (np.array_equal(turned.indptr, matrix.indptr) and np.array_equal(turned.indices, matrix.indices)):
+        return None
+    return np.asarray(turned.data - 1)
+
+
+def _agrees(values: Vector, mirrored: Vector) -> bool:
+    return bool(np.abs(values - mirrored).max(initial=0.0) <= 1e-12 * np.abs(values).max(initial=0.0))
+
+
 class DirectSolver:
     """The factorisation of the current matrix of a chain.
 
@@ -52,6 +66,7 @@ class DirectSolver:
         self._backend = "superlu" if operator.dtype.kind == "c" else chosen_backend(backend)
         self._asked = structure
         self._pattern: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+        self._mirror: NDArray[Any] | None = None
         self._structure = ""
         self._kernel: Any = None
         self.analyses = 0
@@ -62,14 +77,15 @@ class DirectSolver:
         matrix = operator.matrix
         if matrix is None:
             raise ValueError("the direct solver needs the matrix, and the operator is matrix-free; use gcrodr.")
-        structure = self._classify(matrix)
         same = (
             self._pattern is not None
-            and structure == self._structure
             and np.array_equal(matrix.indptr, self._pattern[0])
             and np.array_equal(matrix.indices, self._pattern[1])
         )
         if not same:
+            self._pattern, self._mirror = (matrix.indptr, matrix.indices), _mirror(matrix)
+        structure = self._classify(matrix)
+        if not same or structure != self._structure:
             self._analyse(matrix, structure)
         try:
             self._factorize(matrix)
@@ -83,7 +99,7 @@ class DirectSolver:
     def _classify(self, matrix: sp.csr_array) -> str:
         if self._asked == "general":
             return "general"
-        symmetric = is_hermitian(matrix)
+        symmetric = self._mirror is not None and _agrees(matrix.data, matrix.data[self._mirror])
         if self._asked != "auto" and not symmetric:
             raise ValueError(f"the matrix is not symmetric, and structure={self._asked!r} was asked; use 'general'.")
         if not symmetric:
@@ -96,7 +112,7 @@ class DirectSolver:
         return "positive_definite" if positive and self._asked != "symmetric" else "symmetric"
 
     def _analyse(self, matrix: sp.csr_array, structure: str) -> None:
-        self._pattern, self._structure = (matrix.indptr, matrix.indices), structure
+        self._structure = structure
         self.analyses += 1
         if self._backend == "superlu":
             self._kernel = _OrderedSuperLU(structure)

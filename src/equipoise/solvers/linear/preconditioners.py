@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
 from equipoise.errors import ConvergenceError
+from equipoise.solvers.linear.direct_family import DirectSolver
 from equipoise.solvers.linear.incomplete import ZeroFillPattern
 from equipoise.solvers.linear.operators import Operator, Vector
 from equipoise.solvers.linear.triangular import TriangularSolver, pyamg_is_available
@@ -338,7 +339,7 @@ class _BlockJacobi(Preconditioner):
         blocks = sp.csr_array((parts.data[inside], (parts.row[inside], parts.col[inside])), shape=parts.shape)
         blocks.sort_indices()
         if self._options.inner == "lu":
-            self._lu = _superlu(blocks, "a block of the preconditioner")
+            self._lu = _superlu(blocks)
             return
         if self._pattern is None or not self._pattern.matches(blocks):
             self._pattern = ZeroFillPattern(blocks)
@@ -381,11 +382,15 @@ class _Neighbour(Preconditioner):
     def __init__(self, operator: Operator, most_iterations: int | None) -> None:
         self._most = most_iterations
         self.factorizations = 0
+        self._direct: DirectSolver | None = None
         self._factorize(operator)
 
     def _factorize(self, operator: Operator) -> None:
         began = time.perf_counter()
-        self._lu = _superlu(_matrix(operator), "the matrix")
+        if self._direct is None:
+            self._direct = DirectSolver(operator, backend="auto", structure="auto")
+        else:
+            self._direct.update(operator)
         self._factor_seconds, self._solve_seconds = time.perf_counter() - began, 0.0
         self.factorizations += 1
 
@@ -399,13 +404,16 @@ class _Neighbour(Preconditioner):
 
     def apply(self, vector: Vector, out: Vector) -> None:
         began = time.perf_counter()
-        out[...] = self._lu.solve(np.ascontiguousarray(vector))
+        assert self._direct is not None
+        out[...] = self._direct.solve(vector)
         self._solve_seconds += time.perf_counter() - began
 
 
-def _superlu(matrix: sp.csr_array, what: str) -> spla.SuperLU:
+def _superlu(matrix: sp.csr_array) -> spla.SuperLU:
     """SuperLU ordered by the symmetrised pattern, which suits the matrices of grids and meshes."""
     try:
         return spla.splu(sp.csc_array(matrix), permc_spec="MMD_AT_PLUS_A")
     except RuntimeError as error:
-        raise ConvergenceError(f"{what} is singular ({error}); use another preconditioner.") from error
+        raise ConvergenceError(
+            f"a block of the preconditioner is singular ({error}); use another preconditioner."
+        ) from error

@@ -137,9 +137,10 @@ class LinearState:
         if not unchanged:
             self._admit(operator)
         self.operator = operator
-        self._transposed = None
         if unchanged:
             return
+        if self._transposed is not None:
+            self._transposed.replace_operator(operator.transposed())
         if self._direct is not None:
             self._direct.update(operator)
         if self.preconditioner is not None:
@@ -148,7 +149,7 @@ class LinearState:
             self._engine.invalidate()
 
     def transposed(self) -> LinearState:
-        """The state of the transposed operator, kept until the next `update`."""
+        """The state of the transposed operator, with a recycle space of its own; follows each `update`."""
         if self._transposed is None:
             self._transposed = LinearState(self.operator.transposed(), self._asked, self.method, None)
         return self._transposed
@@ -159,7 +160,7 @@ class LinearState:
             before = self.operator.products
             outcome = self._solve_directly(task, transpose=transpose)
             return outcome, self.operator.products - before
-        if transpose:
+        if transpose and not (self._needs_symmetry and self.operator.dtype.kind == "f"):
             return self.transposed().solve_one(task, transpose=False)
         assert self._engine is not None
         before = self.operator.products
