@@ -20,7 +20,7 @@ from environment import describe_environment
 from scipy.linalg.blas import dgemv
 
 from equipoise.solvers.linear.gcrodr import GcroDr
-from equipoise.solvers.linear.operators import Operator, as_operator
+from equipoise.solvers.linear.operators import as_operator
 from equipoise.solvers.linear.outcome import Task
 from equipoise.solvers.linear.preconditioners import Preconditioner, build
 
@@ -44,29 +44,19 @@ def fastest(work: Callable[[], object], repeats: int = 15) -> float:
     return 1e3 * statistics.median(times)
 
 
-def blas_speed(size: int, columns: int) -> float:
-    """Flops per ms of one classical Gram-Schmidt pass on `(size, columns)`: two products with the block."""
-    block = np.asfortranarray(np.random.default_rng(0).normal(size=(size, columns)))
-    vector, overlap = block[:, 0].copy(), np.zeros(columns)
+def blas_speed(size: int, first: int, last: int) -> float:
+    """Flops per ms of Gram-Schmidt passes on blocks that grow from `first` to `last` columns, as in a cycle."""
+    block = np.asfortranarray(np.random.default_rng(0).normal(size=(size, last)))
+    vector = np.random.default_rng(1).normal(size=size)
+    widths = range(max(first, 1), last + 1)
+    overlaps = [np.zeros(columns) for columns in widths]
 
-    def one_pass() -> None:
-        dgemv(1.0, block, vector, beta=0.0, y=overlap, trans=1, overwrite_y=1)
-        dgemv(-1e-9, block, overlap, beta=1.0, y=vector, overwrite_y=1)
+    def passes() -> None:
+        for columns, overlap in zip(widths, overlaps, strict=True):
+            dgemv(1.0, block[:, :columns], vector, beta=0.0, y=overlap, trans=1, overwrite_y=1)
+            dgemv(-1e-9, block[:, :columns], overlap, beta=1.0, y=vector, overwrite_y=1)
 
-    return 4 * size * columns / fastest(one_pass)
-
-
-class Clock:
-    """Forwards to an operator or preconditioner and sums the time that it takes."""
-
-    def __init__(self, applied: Operator | Preconditioner) -> None:
-        self._applied, self.seconds, self.calls = applied, 0.0, 0
-
-    def apply(self, vector: np.ndarray, out: np.ndarray) -> None:
-        began = time.perf_counter()
-        self._applied.apply(vector, out)
-        self.seconds += time.perf_counter() - began
-        self.calls += 1
+    return 4 * size * sum(widths) / fastest(passes, 7)
 
 
 class Measured(GcroDr):
@@ -120,7 +110,7 @@ def main() -> None:
     ratios, wholes, rows = [], [], []
     for _ in range(3):
         product = fastest(one_product)
-        speed = blas_speed(size, (k + m) // 2 if k else m // 2)
+        speed = blas_speed(size, k + 1, m)
         engine = Measured(size, np.float64, restart=m, recycle=k)
         engine.count_columns()
         task = Task(rhs, np.zeros(size), 1e-14 * norm, norm, steps)
