@@ -101,6 +101,16 @@ def test_drift_of_the_images_is_noticed_and_mended() -> None:
     assert np.abs(matrix @ engine.vectors - engine.images).max() < 1e-11
 
 
+def test_lost_orthogonality_of_the_images_is_noticed_and_mended() -> None:
+    matrix = convection_matrix(18)
+    engine = _engine(matrix, 20, 8)
+    _solve(engine, as_operator(matrix), _rhs(matrix))
+    engine._block[:, :8] += 1e-6 * np.random.default_rng(0).normal(size=(matrix.shape[0], 8))
+    engine._check_images()
+    np.testing.assert_allclose(engine.images.T @ engine.images, np.eye(8), atol=1e-13)
+    np.testing.assert_allclose(engine._small_cu, engine.images.T @ engine.vectors, rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 def test_recycle_space_holds_the_eigenvectors_of_the_eight_smallest_eigenvalues(seed: int) -> None:
     matrix = darcy_matrix(22, seed=seed)

@@ -9,7 +9,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.linalg as sl
+from scipy.linalg import get_lapack_funcs
 
 from equipoise.solvers.linear.operators import Vector
 
@@ -61,7 +61,7 @@ class Cycle:
         rhs = self.beta * self._rotation[:j, 0]
         upper = self._upper[:j, :j]
         if np.abs(np.diag(upper)).min() > 1e-15 * np.abs(np.diag(upper)).max():
-            return np.asarray(sl.solve_triangular(upper, rhs, check_finite=False))
+            return _back_substituted(upper, rhs)
         return np.asarray(np.linalg.lstsq(upper, rhs, rcond=1e-14)[0])
 
 
@@ -107,33 +107,39 @@ def combine(cycle: Cycle, cu: Vector, uu: Vector, crossed: Vector, limit: int) -
     if not (np.isfinite(small).all() and np.isfinite(inner).all()):
         return None
     chosen = np.eye(total, dtype=dtype) if total <= limit else _smallest(small, inner, limit)
-    basis, upper = sl.qr(small @ chosen, mode="economic")
+    basis, upper = np.linalg.qr(small @ chosen)
     size = np.abs(np.diag(upper))
     good = size > 1e-12 * size.max(initial=0.0)
     if not good.any():
         return None
     if not good.all():
         chosen = chosen[:, good]
-        basis, upper = sl.qr(small @ chosen, mode="economic")
-    space = sl.solve_triangular(upper, chosen.T, trans=1).T
+        basis, upper = np.linalg.qr(small @ chosen)
+    space = np.ascontiguousarray(_back_substituted(upper, chosen.T, transpose=True).T)
     images_space = basis.conj().T @ inner @ space
     space_space = space.conj().T @ lengths @ space
     space[:count] *= scale[:, None]
     return Change(np.asfortranarray(basis), np.asfortranarray(space), images_space, space_space)
 
 
+def _back_substituted(upper: Vector, rhs: Vector, *, transpose: bool = False) -> Vector:
+    """`upper^-1 rhs` or `upper^-T rhs`, by LAPACK without the checks that would take longer than the work."""
+    (solver,) = get_lapack_funcs(("trtrs",), (upper, rhs))
+    return np.asarray(solver(upper, rhs, trans=1 if transpose else 0)[0])
+
+
 def _smallest(small: Vector, inner: Vector, limit: int) -> Vector:
     """Orthonormal basis, `(total, limit)`, of the harmonic Ritz vectors of smallest value."""
-    basis, upper = sl.qr(small, mode="economic")
+    basis, upper = np.linalg.qr(small)
     size = np.abs(np.diag(upper))
     if size.min() > 1e-13 * size.max():
-        matrix = sl.solve_triangular(upper, basis.conj().T @ inner)
+        matrix = _back_substituted(upper, basis.conj().T @ inner)
     else:
         matrix = np.linalg.lstsq(small, inner, rcond=1e-13)[0]
-    values, vectors = sl.eig(matrix, check_finite=False)
+    values, vectors = np.linalg.eig(matrix)
     order = np.argsort(-np.abs(values), kind="stable")
     if np.iscomplexobj(small):
-        return np.asarray(sl.qr(vectors[:, order[:limit]], mode="economic")[0])
+        return np.linalg.qr(vectors[:, order[:limit]])[0]
     columns: list[Vector] = []
     taken = np.zeros(len(values), dtype=bool)
     for index in order:
@@ -147,4 +153,4 @@ def _smallest(small: Vector, inner: Vector, limit: int) -> Vector:
             taken[index + 1 if values[index].imag > 0 else index - 1] = True
             if len(columns) < limit:
                 columns.append(vectors[:, index].imag)
-    return np.asarray(sl.qr(np.column_stack(columns), mode="economic")[0])
+    return np.linalg.qr(np.column_stack(columns))[0]

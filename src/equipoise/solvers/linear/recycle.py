@@ -65,11 +65,14 @@ def orthonormalize(block: Vector, *followers: Vector) -> int:
             upper = sl.cholesky(gram / np.outer(scale, scale), lower=False, check_finite=False)
         except sl.LinAlgError:
             return _orthonormalize_safely(block, *followers)
-        if np.abs(np.diag(upper)).min() < 1e-5:
+        condition = np.abs(np.diag(upper)).min()
+        if condition < 1e-5:
             return _orthonormalize_safely(block, *followers)
         upper = np.asfortranarray(upper * scale)
         for part in (block, *followers):
             part[...] = trsm(1.0, upper, part, side=1, overwrite_b=1)
+        if condition > 0.1:
+            break
     return count
 
 
