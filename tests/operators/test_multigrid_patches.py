@@ -75,6 +75,34 @@ def test_positions_are_those_of_the_whole_domain() -> None:
     assert rows.tolist() == [[0, 0.125, 0.25, 0.375]] * 2 + [[0.5, 0.625, 0.75, 0.875]] * 2
 
 
+def test_random_shifts_change_no_exact_answer_and_stop_with_training() -> None:
+    values = field(2, 1, 32, 16)
+    exact = MultigridPatched(Local(), padding=1, random_shift=True)
+    torch.testing.assert_close(exact(values), Local()(values))
+    rough = MultigridPatched(Local(), padding=0, random_shift=True)
+    assert not torch.equal(rough(values), rough(values))
+    rough.eval()
+    assert torch.equal(rough(values), MultigridPatched(Local(), padding=0)(values))
+
+
+def test_random_shifts_go_on_where_a_saved_training_stopped() -> None:
+    values = field(2, 1, 32, 16)
+    whole, stopped, resumed = (MultigridPatched(Local(), padding=0, random_shift=True, seed=3) for _ in range(3))
+    answers = [whole(values) for _ in range(4)]
+    for _ in range(2):
+        stopped(values)
+    resumed.load_state_dict(stopped.state_dict())
+    assert torch.equal(resumed(values), answers[2])
+    assert torch.equal(resumed(values), answers[3])
+
+
+def test_random_shifts_leave_axes_alone_that_do_not_wrap() -> None:
+    wrapped = MultigridPatched(Local(), random_shift=True, edges=("periodic", "nearest"))
+    shifts = torch.tensor([wrapped._next_shift((64, 64)) for _ in range(10)])
+    assert bool((shifts[:, 1] == 0).all())
+    assert len(shifts[:, 0].unique()) > 5
+
+
 def test_shares_of_padding_follow_the_resolution() -> None:
     wrapped = MultigridPatched(Local(), padding=0.078125)
     assert [wrapped.halo((side, side)) for side in (128, 64)] == [(10, 10), (5, 5)]
@@ -89,5 +117,7 @@ def test_bad_input_is_named() -> None:
         MultigridPatched(Local())(field(1, 1, 16, 17))
     with pytest.raises(ValueError, match="names 3 axes, the fields have 2"):
         MultigridPatched(Local(), edges=("periodic",) * 3)(field(1, 1, 16, 16))
+    with pytest.raises(ValueError, match="can't be had with positions"):
+        MultigridPatched(Local(), random_shift=True, positions=True)
     with pytest.raises(ValueError, match="levels=-1"):
         MultigridPatched(Local(), levels=-1)

@@ -33,6 +33,10 @@ class MultigridPatched(nn.Module):
         positions: append the coordinates of the whole domain, from 0 to 1, to the channels before cutting; those that
             an operator makes for itself are coordinates of a patch, equal for all.
         patches_at_once: at most so many go through the operator together, which bounds the memory; all by default.
+        random_shift: in training, move the fields along periodic axes by a random number of points before cutting, and
+            the answer back. An operator on the whole torus may know that its equations are the same everywhere; one on
+            patches learns it from this. Only for families that are the same everywhere, so without `positions`.
+        seed: of the shifts; they follow from it and the number of steps so far, which is saved with the weights.
 
     Raises:
         ValueError: from `forward`, for a grid that the levels do not divide, naming one that they do, or a number of
@@ -50,22 +54,34 @@ class MultigridPatched(nn.Module):
         edges: str | tuple[str, ...] = "periodic",
         positions: bool = False,
         patches_at_once: int | None = None,
+        random_shift: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if levels < 0 or (patches_at_once is not None and patches_at_once < 1):
             raise ValueError(f"levels={levels} must not be negative, and patches_at_once={patches_at_once} positive.")
+        if random_shift and positions:
+            raise ValueError("random_shift moves fields to other places, so that it can't be had with positions.")
         self.config: dict[str, Any] = {
             "levels": levels,
             "padding": padding,
             "edges": edges,
             "positions": positions,
             "patches_at_once": patches_at_once,
+            "random_shift": random_shift,
+            "seed": seed,
         }
         self.operator = operator
+        if random_shift:
+            self.register_buffer("shifts_made", torch.zeros((), dtype=torch.int64))
 
     def forward(self, inputs: Float[torch.Tensor, "batch channel *grid"]) -> Float[torch.Tensor, "batch outputs *grid"]:
         """The stitched answer to whole fields."""
-        return stitch(self.answer_patches(inputs), self.config["levels"])
+        if not (self.config["random_shift"] and self.training):
+            return stitch(self.answer_patches(inputs), self.config["levels"])
+        shift, axes = self._next_shift(tuple(inputs.shape[2:])), tuple(range(2, inputs.ndim))
+        answer = stitch(self.answer_patches(inputs.roll(shift, axes)), self.config["levels"])
+        return answer.roll([-points for points in shift], axes)
 
     def answer_patches(
         self, inputs: Float[torch.Tensor, "batch channel *grid"]
@@ -77,14 +93,11 @@ class MultigridPatched(nn.Module):
 
     def views(self, inputs: Float[torch.Tensor, "batch channel *grid"]) -> Float[torch.Tensor, "patches views *padded"]:
         """What the operator sees of whole fields."""
-        grid, levels, edges = tuple(inputs.shape[2:]), self.config["levels"], self.config["edges"]
+        grid, levels = tuple(inputs.shape[2:]), self.config["levels"]
         if self.config["positions"]:
             inputs = torch.cat([inputs, _positions(grid, inputs).expand(inputs.shape[0], -1, *grid)], 1)
         self._check_channels(inputs.shape[1])
-        each = edges if isinstance(edges, tuple) else (edges,) * len(grid)
-        if len(each) != len(grid):
-            raise ValueError(f"edges={edges} names {len(each)} axes, the fields have {len(grid)}.")
-        return cut(inputs, levels, halo=self.halo(grid), edges=each)
+        return cut(inputs, levels, halo=self.halo(grid), edges=self._edges(grid))
 
     def cut_targets(
         self, outputs: Float[torch.Tensor, "batch outputs *grid"]
@@ -95,6 +108,22 @@ class MultigridPatched(nn.Module):
     def halo(self, grid: tuple[int, ...]) -> tuple[int, ...]:
         """Points of the halo on each side along each axis of a grid."""
         return halo_points(grid, self.config["padding"])
+
+    def _edges(self, grid: tuple[int, ...]) -> tuple[str, ...]:
+        edges = self.config["edges"]
+        each = edges if isinstance(edges, tuple) else (edges,) * len(grid)
+        if len(each) != len(grid):
+            raise ValueError(f"edges={edges} names {len(each)} axes, the fields have {len(grid)}.")
+        return each
+
+    def _next_shift(self, grid: tuple[int, ...]) -> list[int]:
+        made = self.shifts_made
+        assert isinstance(made, torch.Tensor)
+        # A new generator for each step, so that a resumed training makes the shifts of one that was not stopped.
+        generator = torch.Generator().manual_seed(self.config["seed"] * 1_000_003 + int(made))
+        made += 1
+        draws = [int(torch.randint(side, (), generator=generator)) for side in grid]
+        return [n if edge == "periodic" else 0 for n, edge in zip(draws, self._edges(grid), strict=True)]
 
     def _check_channels(self, channels: int) -> None:
         taken = getattr(self.operator, "config", {}).get("in_channels")

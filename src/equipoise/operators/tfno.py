@@ -115,8 +115,8 @@ class MGTFNO(MultigridPatched):
     Args:
         in_channels, out_channels: of the fields; the network inside sees `(levels + 1) in_channels`, and `dim` more of
             each view with `positions`.
-        levels, padding, edges, positions, patches_at_once: see `MultigridPatched`. A grid must be divisible by
-            `4^levels`, and a patch with its halo must resolve the modes.
+        levels, padding, edges, positions, patches_at_once, random_shift: see `MultigridPatched`. A grid must be
+            divisible by `4^levels`, and a patch with its halo must resolve the modes.
         others: see `TFNO`; `padding` here is the halo, and the TFNO inside has none of its own.
 
     Source: Kossaifi, Kovachki, Azizzadenesheli and Anandkumar (2024).
@@ -133,6 +133,7 @@ class MGTFNO(MultigridPatched):
         edges: str | tuple[str, ...] = "periodic",
         positions: bool = False,
         patches_at_once: int | None = None,
+        random_shift: bool = False,
         width: int = 32,
         n_layers: int = 4,
         factorisation: str = "tucker",
@@ -185,6 +186,8 @@ class MGTFNO(MultigridPatched):
             edges=edges,
             positions=positions,
             patches_at_once=patches_at_once,
+            random_shift=random_shift,
+            seed=seed,
         )
         inner = {name: value for name, value in network.config.items() if name not in ("in_channels", "padding")}
         self.config = {**inner, **self.config, "in_channels": in_channels}
