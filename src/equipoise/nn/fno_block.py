@@ -12,6 +12,8 @@ from equipoise.nn.pointwise import PointwiseMLP, SoftGate, make_skip
 from equipoise.nn.pointwise_fused import fusion_applies
 from equipoise.nn.pointwise_gelu import gelu
 from equipoise.nn.spectral_convolution import SpectralConvolution
+from equipoise.nn.spectral_product_fused import dense_product
+from equipoise.nn.spectral_weight import DenseSpectralWeight
 from equipoise.nn.truncated_transforms import (
     analyse_outer,
     axis_matrices,
@@ -108,7 +110,10 @@ class FNOBlock(nn.Module):
         check_resolution(grid, n_modes)
         forward, inverse = axis_matrices(grid[-1], n_modes[-1], last=True, dtype=field.dtype, device=field.device)
         halved, lines = split_last_axis(field.reshape(-1, grid[-1], field.shape[-1]), forward)
-        modes = self.spectral.multiply(analyse_outer(halved, grid, n_modes))
-        modes = synthesise_outer(modes, grid, n_modes)
+        weight, bias = self.spectral.weight, self.spectral.bias
+        if isinstance(weight, DenseSpectralWeight) and bias is not None:
+            modes = dense_product(halved, weight.weight, bias, tuple(grid), n_modes)
+        else:
+            modes = synthesise_outer(self.spectral.multiply(analyse_outer(halved, grid, n_modes)), grid, n_modes)
         weights = (skip.weight, mlp.inner.weight, mlp.inner.bias, mlp.outer.weight, mlp.outer.bias, gate.weight)
         return block_tail(modes, lines, inverse, *weights, last=self.last).view(field.shape)

@@ -119,7 +119,7 @@ class _BlockTail(torch.autograd.Function):
         hidden, curved = rows.new_empty(2, size, first.shape[0])
         shifts, finals = shift.expand(size, -1).contiguous(), end.expand(size, -1).contiguous()
         skips, inner, outer = (TallSum(weight.shape, rows) for weight in (skip, first, second))
-        gates = TallSum((channels, 1), rows)
+        gates, ones = rows.new_zeros(channels), rows.new_ones(size)
         for block in blocks:
             count = block.stop - block.start
             x, s, dx = rows[block], sums[block], inwards[block]
@@ -133,21 +133,21 @@ class _BlockTail(torch.autograd.Function):
             else:
                 torch.addcmul(finals[:count], x, gate, out=d).addmm_(q, second.t())
                 gelu_backward(gradient[block], d, grad_input=d)
-            outer.add(d, q)
+            outer.add(d, q, ones[:count])
             torch.mm(d, second, out=q)
             gelu_backward(q, h, grad_input=h)
-            inner.add(h, a)
+            inner.add(h, a, ones[:count])
             torch.mul(d, x, out=dx)
-            gates.add_total(dx)
+            gates.addmv_(dx.t(), ones[:count])
             a = active[:count]
             torch.mm(h, first, out=a)
             if not last:
                 gelu_backward(a, s, grad_input=a)
-            skips.add(a, x, total=False)
+            skips.add(a, x)
             torch.mul(d, gate, out=dx).addmm_(a, skip)
             parts = matrix.t().expand(count // points, -1, -1)
             torch.bmm(parts, a.view(-1, points, channels), out=spectrum[block.start // points : block.stop // points])
-        weights = (skips.product, inner.product, inner.total, outer.product, outer.total, gates.total)
+        weights = (skips.product, inner.product, inner.total, outer.product, outer.total, gates)
         return None, None, spectrum, inwards.view(lines.shape), None, *weights
 
 

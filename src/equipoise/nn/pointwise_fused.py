@@ -26,6 +26,8 @@ __all__ = [
 
 # Values of one tensor in a block, 2 MiB in float32: smaller ones cost more in calls than they save in memory traffic.
 _BLOCK_VALUES = 2**19
+# Rows of one product in the sum of a tall one.
+_CHUNK_ROWS = 2**11
 
 gelu_forward = torch.ops.aten.gelu.out
 gelu_backward = torch.ops.aten.gelu_backward.grad_input
@@ -69,40 +71,44 @@ def longest(blocks: list[slice]) -> int:
 
 
 class TallSum:
-    """Running sums over rows: of products `left^T right`, and of `left`, as gradients of weights and biases are."""
+    """Running sums over rows: of products `left^T right`, and of `left`, as gradients of weights and biases are.
+
+    Args:
+        shape: `(left, right)`. like: a tensor of the same dtype and device.
+    """
 
     def __init__(self, shape: Sequence[int], like: torch.Tensor) -> None:
         left, right = shape
-        self.chunks, self.swapped = torch.get_num_threads(), right < left
         # Products with the wider factor on the left are slow where the other is a few columns wide.
-        self.products = like.new_zeros(self.chunks, *((right, left) if self.swapped else (left, right)))
+        self.swapped = right < left
+        self.shape = (right, left) if self.swapped else (left, right)
+        self.products: torch.Tensor | None = None
         self.total = like.new_zeros(left)
-        self.ones = like.new_ones(0)
 
-    def add(self, left: torch.Tensor, right: torch.Tensor, *, total: bool = True) -> None:
-        """Add a block's rows, `(rows, left)` and `(rows, right)`."""
-        if total:
-            self.add_total(left)
+    def add(self, left: torch.Tensor, right: torch.Tensor, ones: torch.Tensor | None = None) -> None:
+        """Add a block's rows, `(rows, left)` and `(rows, right)`; with as many ones, to the sum of `left` too."""
+        if ones is not None:
+            self.total.addmv_(left.t(), ones)
         if self.swapped:
             left, right = right, left
-        rows = left.shape[0]
-        if self.chunks == 1 or rows % self.chunks:
-            self.products[0].addmm_(left.t(), right)
+        # A tall product is not shared well among threads; a batch of short ones is.
+        chunks = left.shape[0] // _CHUNK_ROWS
+        if chunks > 1 and left.shape[0] == chunks * _CHUNK_ROWS:
+            left = left.view(chunks, _CHUNK_ROWS, -1)
+            right = right.view(chunks, _CHUNK_ROWS, -1)
         else:
-            # One product per thread: a single tall one is not shared well.
-            parts = left.view(self.chunks, -1, left.shape[1]).transpose(1, 2)
-            self.products.baddbmm_(parts, right.view(self.chunks, -1, right.shape[1]))
-
-    def add_total(self, left: torch.Tensor) -> None:
-        """Add a block's rows to the sum of `left` alone."""
-        if self.ones.shape[0] != left.shape[0]:
-            self.ones = left.new_ones(left.shape[0])
-        self.total.addmv_(left.t(), self.ones)
+            left, right = left[None], right[None]
+        if self.products is None:
+            self.products = torch.bmm(left.transpose(1, 2), right)
+        elif len(self.products) == len(left):
+            self.products.baddbmm_(left.transpose(1, 2), right)
+        else:
+            self.products[:1] += torch.bmm(left.transpose(1, 2), right).sum(0)
 
     @property
     def product(self) -> torch.Tensor:
         """Sum of `left^T right`, `(left, right)`."""
-        summed = self.products[0] if self.chunks == 1 else self.products.sum(0)
+        summed = self.total.new_zeros(self.shape) if self.products is None else self.products.sum(0)
         return summed.t() if self.swapped else summed
 
 
@@ -148,15 +154,16 @@ class _TwoLayers(torch.autograd.Function):
         blocks = row_blocks(rows.shape[0], max(first.shape))
         hidden = rows.new_empty(2, longest(blocks), first.shape[0])
         inner, outer = TallSum(first.shape, rows), TallSum(second.shape, rows)
+        ones = rows.new_ones(longest(blocks))
         for block in blocks:
             h, a = hidden[:, : block.stop - block.start]
             # Computed again: storing the hidden layer costs more than the product and the activation.
             torch.addmm(shift, rows[block], first.t(), out=h)
             gelu_forward(h, out=a)
-            outer.add(gradient[block], a)
+            outer.add(gradient[block], a, ones[: len(h)])
             torch.mm(gradient[block], second, out=a)
             gelu_backward(a, h, grad_input=a)
-            inner.add(a, rows[block])
+            inner.add(a, rows[block], ones[: len(h)])
             if outwards is not None:
                 torch.mm(a, first, out=outwards[block])
         return outwards, inner.product, inner.total, outer.product, outer.total

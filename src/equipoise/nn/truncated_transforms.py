@@ -24,7 +24,9 @@ __all__ = [
     "axis_matrices",
     "check_resolution",
     "choose_method",
+    "inwards",
     "mean_mode",
+    "outwards",
     "smallest_grid",
     "synthesise",
     "synthesise_outer",
@@ -118,34 +120,61 @@ def _along(matrix: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
     return torch.bmm(matrix.expand(field.shape[0], -1, -1), field)
 
 
-def analyse_outer(
-    lines: Float[torch.Tensor, "lines halved channels"], grid: Sequence[int], n_modes: Sequence[int]
-) -> Float[torch.Tensor, "*kept 2 batch channels"]:
+def inwards(
+    lines: Float[torch.Tensor, "lines halved channels"],
+    grid: Sequence[int],
+    n_modes: Sequence[int],
+    *,
+    adjoint: bool = False,
+) -> Float[torch.Tensor, "batch 2 modes channels"]:
     """Transform along all axes but the last, where the last is transformed already.
 
     Args:
         lines: `(batch * n_1 * ... * n_(d-1), 2 k, channel)`: real parts, then imaginary ones.
         grid, n_modes: points and modes along each axis.
+        adjoint: apply the transpose of `outwards` instead.
+
+    Returns:
+        `(batch, 2, k_1 * ... * k_d, channel)`.
     """
     channels, kept = lines.shape[-1], kept_modes(n_modes)
     for axis in reversed(range(len(grid) - 1)):
-        matrix, _ = axis_matrices(grid[axis], n_modes[axis], last=False, dtype=lines.dtype, device=lines.device)
-        values = math.prod(kept[axis + 1 :]) * channels
-        lines = _along(matrix, lines.reshape(-1, 2 * grid[axis], values))
-    return lines.view(-1, 2, *kept, channels).movedim((1, 0), (-3, -2)).contiguous()
+        forward, inverse = axis_matrices(grid[axis], n_modes[axis], last=False, dtype=lines.dtype, device=lines.device)
+        lines = lines.reshape(-1, 2 * grid[axis], math.prod(kept[axis + 1 :]) * channels)
+        lines = _along(inverse.t() if adjoint else forward, lines)
+    return lines.reshape(-1, 2, math.prod(kept), channels)
+
+
+def outwards(
+    modes: Float[torch.Tensor, "batch 2 modes channels"],
+    grid: Sequence[int],
+    n_modes: Sequence[int],
+    *,
+    adjoint: bool = False,
+) -> Float[torch.Tensor, "lines halved channels"]:
+    """Inverse along all axes but the last, which stays transformed; with `adjoint`, the transpose of `inwards`."""
+    channels, kept = modes.shape[-1], kept_modes(n_modes)
+    for axis in range(len(grid) - 1):
+        forward, inverse = axis_matrices(grid[axis], n_modes[axis], last=False, dtype=modes.dtype, device=modes.device)
+        modes = modes.reshape(-1, 2 * n_modes[axis], math.prod(kept[axis + 1 :]) * channels)
+        modes = _along(forward.t() if adjoint else inverse, modes)
+    return modes.reshape(-1, 2 * kept[-1], channels)
+
+
+def analyse_outer(
+    lines: Float[torch.Tensor, "lines halved channels"], grid: Sequence[int], n_modes: Sequence[int]
+) -> Float[torch.Tensor, "*kept 2 batch channels"]:
+    """`inwards`, in the layout of `analyse`."""
+    modes = inwards(lines, grid, n_modes)
+    return modes.permute(2, 1, 0, 3).contiguous().view(*kept_modes(n_modes), 2, -1, lines.shape[-1])
 
 
 def synthesise_outer(
     modes: Float[torch.Tensor, "*kept 2 batch channels"], grid: Sequence[int], n_modes: Sequence[int]
 ) -> Float[torch.Tensor, "lines halved channels"]:
-    """Inverse along all axes but the last, which stays transformed; see `analyse_outer`."""
-    channels, kept = modes.shape[-1], kept_modes(n_modes)
-    lines = modes.movedim((-3, -2), (1, 0)).contiguous()
-    for axis in range(len(grid) - 1):
-        _, matrix = axis_matrices(grid[axis], n_modes[axis], last=False, dtype=modes.dtype, device=modes.device)
-        values = math.prod(kept[axis + 1 :]) * channels
-        lines = _along(matrix, lines.view(-1, 2 * n_modes[axis], values))
-    return lines.view(-1, 2 * kept[-1], channels)
+    """`outwards`, from the layout of `analyse`."""
+    flat = modes.reshape(math.prod(kept_modes(n_modes)), 2, *modes.shape[-2:])
+    return outwards(flat.permute(2, 1, 0, 3).contiguous(), grid, n_modes)
 
 
 def analyse(
