@@ -76,7 +76,7 @@ class PODDeepONet(BranchTrunk):
         n_modes: int = 32,
         n_components: int = 20,
         whitening: float = 0.5,
-        branch: tuple[int, ...] = (64, 64, 64),
+        branch: tuple[int, ...] = (96, 96, 96),
         activation: str = "gelu",
         form: str = "anchored",
         trunk: tuple[int, ...] = (),

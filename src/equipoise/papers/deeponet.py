@@ -20,11 +20,11 @@ _SIZES: dict[str, dict[str, Any]] = {
     "cpu": {
         "seeds": 3,
         "triples": 10_000,
-        "triple_steps": 4000,
+        "triple_steps": 3000,
         "counts": (50, 100, 200, 400, 800, 1600),
-        "pod_steps": 4000,
-        "deeponet_steps": {150: 10_000, 1000: 5000},
-        "curve_steps": 3000,
+        "pod_steps": 6000,
+        "deeponet_steps": {150: 10_000, 1000: 6500},
+        "curve_steps": 2500,
         "plane": {"count": 400, "pod_steps": 2000, "deeponet_steps": 1500},
     },
     "gpu": {

@@ -112,8 +112,7 @@ def _pod_linear(job: Job) -> dict[str, Any]:
     began = time.perf_counter()
     shape = tuple(outputs.shape[2:])
     operator = PODDeepONet(sensors=SENSORS, shape=shape, seed=job.seed, **dict(job.options)).double()
-    held_out = 0.2 if job.count < 500 else 0.1
-    trained = train_pod_deeponet(operator, inputs, outputs, steps=job.steps, held_out=held_out, seed=job.seed)
+    trained = train_pod_deeponet(operator, inputs, outputs, steps=job.steps, seed=job.seed)
     seconds = time.perf_counter() - began
     with torch.no_grad():
         found = operator(unseen, None)[..., 0].unflatten(1, shape)[:, None]
