@@ -111,7 +111,8 @@ class MgNO(nn.Module):
         for number, multigrid in enumerate(self.multigrid):
             changed = multigrid(fields)
             if self.pointwise:
-                changed = channel_map(fields, self.pointwise[number]).add_(changed)
+                # Not in place: the map may be a view, whose gradient autograd would then copy, in another layout.
+                changed = changed + channel_map(fields, self.pointwise[number])
             fields = nn.functional.gelu(changed)
         answer = channel_map(fields, self.end)
-        return answer.add_(inputs) if self.config["increment"] else answer
+        return answer + inputs if self.config["increment"] else answer
