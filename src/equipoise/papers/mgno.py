@@ -59,7 +59,7 @@ class _Sizes:
 
 _SIZES = {
     "smoke": _Sizes(Sampling(65, 2, 2, 31), 64, 32, 8, 4, 12, 2, 4, 3e-3, 3e-3, seeds=1, fno_width=12),
-    "cpu": _Sizes(Sampling(129, 2, 2, 63), 400, 100, 15, 5, 16, 4, 5, 3e-3, 5e-3),
+    "cpu": _Sizes(Sampling(129, 2, 2, 63), 400, 100, 13, 5, 16, 4, 5, 3e-3, 5e-3),
     "gpu": _Sizes(Sampling(1025, 1, 4, 256), 1000, 100, 500, 8, 24, 4, 6, 5e-4, 5e-4),
 }
 
