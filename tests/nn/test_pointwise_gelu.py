@@ -30,3 +30,11 @@ def test_only_compilers_of_single_precision_get_the_formula(monkeypatch):
     monkeypatch.setattr(pointwise_gelu, "_is_exporting", lambda: True)
     gelu(torch.zeros(1))
     assert len(called) == 1
+
+
+def test_the_gradient_of_the_formula_can_be_differentiated():
+    values = torch.linspace(-3, 3, 25, dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(FormulaGELU.apply(values).sum(), values, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), values)
+    density = torch.exp(-0.5 * values.detach() ** 2) / (2 * torch.pi) ** 0.5
+    torch.testing.assert_close(second, density * (2 - values.detach() ** 2), rtol=1e-10, atol=1e-12)
