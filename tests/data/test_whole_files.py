@@ -45,9 +45,14 @@ def test_a_generation_on_a_full_disk_loses_no_finished_part(tmp_path: Path, size
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "kept"
     write_whole(path, b"old")
-    with pytest.raises(RuntimeError), whole_file(path) as scratch:
-        scratch.write_bytes(b"half of the new")
-        raise RuntimeError
+
+    def stopped() -> None:
+        with whole_file(path) as scratch:
+            scratch.write_bytes(b"half of the new")
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        stopped()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(OSError, match="kept"), whole_file(path):

@@ -277,8 +277,9 @@ def channel_map(field: torch.Tensor, layer: nn.Module) -> torch.Tensor:
     if field.ndim != 4 or not field.is_contiguous(memory_format=torch.channels_last) or field.device.type != "cpu":
         answer: torch.Tensor = layer(field)
         return answer
-    weight, bias = layer.weight.flatten(1), layer.bias
-    return functional.linear(field.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+    weight, bias = layer.weight, layer.bias
+    assert isinstance(weight, torch.Tensor) and not isinstance(bias, nn.Module)
+    return functional.linear(field.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
 def _coarsest(boundaries: tuple[str, ...], transfer: str, n_levels: int) -> int:
