@@ -278,7 +278,8 @@ def channel_map(field: torch.Tensor, layer: nn.Module) -> torch.Tensor:
         answer: torch.Tensor = layer(field)
         return answer
     weight, bias = layer.weight, layer.bias
-    assert isinstance(weight, torch.Tensor) and not isinstance(bias, nn.Module)
+    assert isinstance(weight, torch.Tensor)
+    assert not isinstance(bias, nn.Module)
     return functional.linear(field.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
