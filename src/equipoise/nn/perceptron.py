@@ -68,10 +68,12 @@ class MultilayerPerceptron(nn.Module):
     def forward(self, inputs: Float[torch.Tensor, "n inputs"]) -> Float[torch.Tensor, "n outputs"]:
         """`(n, inputs)` to `(n, outputs)`."""
         activate = ACTIVATIONS[self.activation]
-        hidden = inputs
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = torch.addmm(bias, hidden, weight)
-            if layer < len(self.weights) - 1 or self.last_activation:
+        hidden, last = inputs, len(self.sizes) - 2
+        # Iterating over a list of parameters looks each up by its name, which small networks notice.
+        layers = zip(self.weights._parameters.values(), self.biases._parameters.values(), strict=True)
+        for layer, (weight, bias) in enumerate(layers):
+            hidden = torch.addmm(bias, hidden, weight)  # type: ignore[arg-type]
+            if layer < last or self.last_activation:
                 hidden = activate(hidden)
         return hidden
 

@@ -100,14 +100,16 @@ class BranchTrunk(nn.Module, ABC):
             ValueError: for another number of sensors or coordinates, or points of another number of functions.
         """
         coefficients = self.branch(inputs)
-        if points is None:
-            return self.contract(coefficients, self.trunk(None))
-        self.check_points(points, coefficients.shape[0])
-        if points.ndim == 2:
-            return self._finish(self.contract(coefficients, self.trunk(points)), points)
+        if points is not None:
+            self.check_points(points, coefficients.shape[0])
+        if points is None or points.ndim == 2:
+            values = self.contract(coefficients, self.trunk(points), self.bias)
+            return values if self.boundary is None or points is None else self._bound(values, points)
         flat = points.flatten(0, 1)
         functions = self.trunk(flat).unflatten(0, points.shape[:2])
-        return self._finish((coefficients[:, None] * functions).sum(-1).expand(-1, -1, self.out_channels), points)
+        values = (coefficients[:, None] * functions).sum(-1)
+        values = values if self.bias is None else values + self.bias
+        return values if self.boundary is None else self._bound(values, points)
 
     def derivatives(
         self, inputs: Float[torch.Tensor, "batch *any values"], points: Float[torch.Tensor, "point dim"], order: int = 1
@@ -145,17 +147,24 @@ class BranchTrunk(nn.Module, ABC):
             found = Jet(found.value + self.lift(points), found.first, found.second)
         return derivatives_of(found)
 
-    def contract(self, coefficients: torch.Tensor, functions: torch.Tensor) -> torch.Tensor:
-        """Every input at every point: `(b, q, p)` and `(n, q, p)` to `(b, n, q)`."""
+    def contract(
+        self, coefficients: torch.Tensor, functions: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Every input at every point: `(b, q, p)` and `(n, q, p)` to `(b, n, q)`, with a bias `(q,)` added."""
+        # The gradient of a squeeze is a view, that of an index a copy into zeros.
         if self.out_channels == 1:
-            return (coefficients[:, 0] @ functions[:, 0].T)[..., None]
+            left, right = coefficients.squeeze(1), functions.squeeze(1).T
+            return (left @ right if bias is None else torch.addmm(bias, left, right)).unsqueeze(-1)
         if functions.shape[1] == 1:
             # One set of functions for all components: one matrix product.
-            return (coefficients.flatten(0, 1) @ functions[:, 0].T).unflatten(0, coefficients.shape[:2]).transpose(1, 2)
-        if coefficients.shape[1] == 1:
+            found = coefficients.flatten(0, 1) @ functions.squeeze(1).T
+            found = found.unflatten(0, coefficients.shape[:2]).transpose(1, 2)
+        elif coefficients.shape[1] == 1:
             count, channels = functions.shape[:2]
-            return (coefficients[:, 0] @ functions.flatten(0, 1).T).view(-1, count, channels)
-        return torch.einsum("bqp,nqp->bnq", coefficients, functions)
+            found = (coefficients.squeeze(1) @ functions.flatten(0, 1).T).view(-1, count, channels)
+        else:
+            found = torch.einsum("bqp,nqp->bnq", coefficients, functions)
+        return found if bias is None else found + bias
 
     def check_points(self, points: torch.Tensor, batch: int) -> None:
         """Raise `ValueError` for points of another rank or dimension, or of another number of functions."""
@@ -167,11 +176,9 @@ class BranchTrunk(nn.Module, ABC):
         if points.ndim == 3 and points.shape[0] != batch:
             raise ValueError(f"points of {len(points)} functions came with {batch} inputs; give as many of each.")
 
-    def _finish(self, values: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        if self.bias is not None:
-            values = values + self.bias
-        if self.boundary is None:
-            return values
+    def _bound(self, values: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """Values with the conditions at the boundary."""
+        assert self.boundary is not None
         flat = points.reshape(-1, self.dim)
         factor = self.boundary(flat).view(*points.shape[:-1], 1)
         lift = self.lift(flat)
