@@ -54,7 +54,8 @@ def plain_loop(model: torch.nn.Module, objective: Any, batch: int | None, seed: 
         for _ in range(count):
             samples = None if batch is None else torch.randint(objective.size, (batch,), generator=generator)
             optimiser.zero_grad()
-            sum(objective(model, samples).values()).backward()
+            (loss,) = objective(model, samples).values()
+            loss.backward()
             optimiser.step()
 
     return steps

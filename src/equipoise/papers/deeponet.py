@@ -42,6 +42,12 @@ _SIZES: dict[str, dict[str, Any]] = {
 _PLANE = (("branch", (100, 100)), ("trunk", (100, 100)), ("n_modes", 100))
 
 
+_VARIANTS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "stacked": (("form", "stacked"),),
+    "without bias": (("bias", False),),
+}
+
+
 def run(settings: Settings) -> Outcome:
     """Train all models and compare; see `REPRODUCTION.criterion`."""
     if settings.scale == "smoke":
@@ -104,10 +110,9 @@ def _jobs(sizes: dict[str, Any], seeds: Sequence[int], *, full: bool) -> list[Jo
     jobs.append(Job("pod_linear", case, plane["count"], plane["pod_steps"], seeds[0], tests=100))
     jobs.append(Job("deeponet", case, plane["count"], plane["deeponet_steps"], seeds[0], tests=100, options=_PLANE))
     if full:
-        for options in ((("form", "stacked"),), (("bias", False),)):
-            jobs += [
-                Job("deeponet", case, 1000, 50_000, seed, options=options) for case in _NONLINEAR for seed in seeds
-            ]
+        for variant, options in _VARIANTS.items():
+            for case in _NONLINEAR:
+                jobs += [Job("deeponet", case, 1000, 50_000, seed, options=options, variant=variant) for seed in seeds]
     # The longest first, so that no process waits long for the other at the end.
     return sorted(jobs, key=lambda job: -job.steps * max(job.count, 200))
 
@@ -124,6 +129,7 @@ def _run(jobs: Sequence[Job], executor: Executor, settings: Settings) -> dict[Jo
 
 def _median(found: dict[Job, dict[str, Any]], **wanted: Any) -> dict[str, Any]:
     """Median over seeds of each figure of the jobs with these settings, and the range of the first."""
+    wanted.setdefault("variant", "")
     rows = [row for job, row in found.items() if all(getattr(job, name) == value for name, value in wanted.items())]
     if not rows:
         return {}
@@ -149,6 +155,9 @@ def _at_equal_time(
     case: str, count: int, found: dict[Job, dict[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     others = {kind: _median(found, kind=kind, case=case, count=count) for kind in ("deeponet", "ridge")}
+    for variant in _VARIANTS:
+        name = f"deeponet, {variant}"
+        others[name] = _median(found, kind="deeponet", case=case, count=count, variant=variant)
     return _median(found, kind="pod_linear", case=case, count=count), {k: row for k, row in others.items() if row}
 
 

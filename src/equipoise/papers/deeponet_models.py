@@ -44,7 +44,7 @@ class Job:
         kind: `"ridge"`, `"deeponet"`, `"pod_linear"`, or on triples `"deeponet_triples"` and `"plain_triples"`.
         case: of `CASES`. count: training functions. steps: of the optimiser. seed: of weights and batches; the
             functions are the same for all.
-        tests: functions to test on. options: of the network.
+        tests: functions to test on. options: of the network. variant: what a network of other options is called.
     """
 
     kind: str
@@ -54,6 +54,7 @@ class Job:
     seed: int = 0
     tests: int = 350
     options: tuple[tuple[str, Any], ...] = ()
+    variant: str = ""
 
     def problem(self) -> Problem:
         """The family."""
