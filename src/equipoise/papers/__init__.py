@@ -19,6 +19,7 @@ __all__ = ["METHODS", "SCALES", "Outcome", "Reproduction", "Settings", "is_built
 _BUILT = {
     "deeponet": "equipoise.papers.deeponet",
     "equino": "equipoise.papers.equino",
+    "mg-tfno": "equipoise.papers.mg_tfno",
     "mgno": "equipoise.papers.mgno",
     "nns-to-nos": "equipoise.papers.nns_to_nos",
 }
