@@ -83,8 +83,6 @@ class _BlockTail(torch.autograd.Function):
         size = longest(blocks)
         out, sums = torch.empty_like(rows), rows.new_empty(len(rows) if keep else size, channels)
         active, hidden = rows.new_empty(size, channels), rows.new_empty(size, first.shape[0])
-        # Rows of a bias lie ready, since spreading it costs more than copying it.
-        shifts, finals = shift.expand(size, -1).contiguous(), end.expand(size, -1).contiguous()
         for block in blocks:
             count = block.stop - block.start
             s, a, h, y = sums[block if keep else slice(0, count)], active[:count], hidden[:count], out[block]
@@ -93,9 +91,9 @@ class _BlockTail(torch.autograd.Function):
             s.view(-1, points, channels).baddbmm_(matrix.expand(len(few), -1, -1), few)
             if not last:
                 gelu_forward(s, out=a)
-            h.copy_(shifts[:count]).addmm_(s if last else a, first.t())
+            torch.addmm(shift, s if last else a, first.t(), out=h)
             gelu_forward(h, out=h)
-            torch.addcmul(finals[:count], rows[block], gate, out=y).addmm_(h, second.t())
+            torch.addcmul(end, rows[block], gate, out=y).addmm_(h, second.t())
             if not last:
                 gelu_forward(y, out=y)
         ctx.last = last
@@ -117,37 +115,36 @@ class _BlockTail(torch.autograd.Function):
         inwards, spectrum = torch.empty_like(rows), torch.empty_like(modes)
         active, slope = rows.new_empty(2, size, channels)
         hidden, curved = rows.new_empty(2, size, first.shape[0])
-        shifts, finals = shift.expand(size, -1).contiguous(), end.expand(size, -1).contiguous()
         skips, inner, outer = (TallSum(weight.shape, rows) for weight in (skip, first, second))
-        gates, ones = rows.new_zeros(channels), rows.new_ones(size)
+        gates = rows.new_zeros(channels)
         for block in blocks:
             count = block.stop - block.start
             x, s, dx = rows[block], sums[block], inwards[block]
             a, d, h, q = active[:count], slope[:count], hidden[:count], curved[:count]
             # All but the sums is computed again: storing it costs more than the products and activations.
             a = s if last else gelu_forward(s, out=a)
-            h.copy_(shifts[:count]).addmm_(a, first.t())
+            torch.addmm(shift, a, first.t(), out=h)
             gelu_forward(h, out=q)
             if last:
                 d = gradient[block]
             else:
-                torch.addcmul(finals[:count], x, gate, out=d).addmm_(q, second.t())
+                torch.addcmul(end, x, gate, out=d).addmm_(q, second.t())
                 gelu_backward(gradient[block], d, grad_input=d)
-            outer.add(d, q, ones[:count])
+            outer.add(d, q)
             torch.mm(d, second, out=q)
             gelu_backward(q, h, grad_input=h)
-            inner.add(h, a, ones[:count])
+            inner.add(h, a)
             torch.mul(d, x, out=dx)
-            gates.addmv_(dx.t(), ones[:count])
+            gates += dx.sum(0)
             a = active[:count]
             torch.mm(h, first, out=a)
             if not last:
                 gelu_backward(a, s, grad_input=a)
-            skips.add(a, x)
+            skips.add(a, x, total=False)
             torch.mul(d, gate, out=dx).addmm_(a, skip)
             parts = matrix.t().expand(count // points, -1, -1)
             torch.bmm(parts, a.view(-1, points, channels), out=spectrum[block.start // points : block.stop // points])
-        weights = (skips.product, inner.product, inner.total, outer.product, outer.total, gates)
+        weights = (skips.weight, inner.weight, inner.total, outer.weight, outer.total, gates)
         return None, None, spectrum, inwards.view(lines.shape), None, *weights
 
 
