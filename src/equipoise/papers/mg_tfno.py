@@ -1,7 +1,7 @@
 """MG-TFNO: low-rank spectral weights and patches with coarse views, against an FNO on a driven flow.
 
-Scale cpu keeps the problem, the networks and the epochs of the plan and saves elsewhere: flows are solved at 64 x 64 and
-learned from their samples at 32 x 32, and each model is trained from one seed.
+Scale cpu keeps the problem, the networks and the epochs of the plan and saves elsewhere: flows are solved at 64 x 64
+and learned from their samples at 32 x 32, and each model is trained from one seed.
 """
 
 from __future__ import annotations
