@@ -9,6 +9,7 @@ from torch import nn
 from equipoise.nn.fno_block_fused import block_tail, split_last_axis
 from equipoise.nn.fno_block_norms import make_normalisation
 from equipoise.nn.pointwise import PointwiseMLP, SoftGate, make_skip
+from equipoise.nn.pointwise_affine import affine
 from equipoise.nn.pointwise_fused import fusion_applies
 from equipoise.nn.pointwise_gelu import gelu
 from equipoise.nn.spectral_convolution import SpectralConvolution
@@ -71,7 +72,7 @@ class FNOBlock(nn.Module):
             return self._preactivated(field)
         out = self.first_norm(self.spectral.channels_last(field))
         if self.skip is not None:
-            out = out + self.skip(field)
+            out = out + _skipped(self.skip, field)
         if not self.last:
             out = gelu(out)
         out = self.second_norm(self._through_mlp(out, field))
@@ -81,7 +82,7 @@ class FNOBlock(nn.Module):
         field = self.first_norm(gelu(field))
         out = self.spectral.channels_last(field)
         if self.skip is not None:
-            out = out + self.skip(field)
+            out = out + _skipped(self.skip, field)
         if not self.last:
             out = gelu(out)
         return self._through_mlp(self.second_norm(out), field)
@@ -89,7 +90,7 @@ class FNOBlock(nn.Module):
     def _through_mlp(self, out: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
         if self.channel_mlp is not None:
             out = self.channel_mlp(out)
-        return out if self.mlp_skip is None else out + self.mlp_skip(field)
+        return out if self.mlp_skip is None else out + _skipped(self.mlp_skip, field)
 
     def _is_fused(self, field: torch.Tensor) -> bool:
         """Whether the usual block runs, on a processor, by products with matrices."""
@@ -117,3 +118,7 @@ class FNOBlock(nn.Module):
             modes = synthesise_outer(self.spectral.multiply(analyse_outer(halved, grid, n_modes)), grid, n_modes)
         weights = (skip.weight, mlp.inner.weight, mlp.inner.bias, mlp.outer.weight, mlp.outer.bias, gate.weight)
         return block_tail(modes, lines, inverse, *weights, last=self.last).view(field.shape)
+
+
+def _skipped(skip: nn.Module, field: torch.Tensor) -> torch.Tensor:
+    return affine(field, skip) if isinstance(skip, nn.Linear) else skip(field)

@@ -134,9 +134,8 @@ class _BlockTail(torch.autograd.Function):
             torch.mm(d, second, out=q)
             gelu_backward(q, h, grad_input=h)
             inner.add(h, a)
-            torch.mul(d, x, out=dx)
-            gates += dx.sum(0)
             a = active[:count]
+            gates += torch.mul(d, x, out=a).sum(0)
             torch.mm(h, first, out=a)
             if not last:
                 gelu_backward(a, s, grad_input=a)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from equipoise.nn.pointwise_affine import affine
 from equipoise.nn.pointwise_fused import fusion_applies, two_layers
 from equipoise.nn.pointwise_gelu import gelu
 
@@ -34,17 +35,10 @@ class PointwiseMLP(nn.Module):
     def forward(self, field: Float[torch.Tensor, "*points inputs"]) -> Float[torch.Tensor, "*points outputs"]:
         """`(*points, in)` to `(*points, out)`."""
         if not fusion_applies(field):
-            return _affine(gelu(_affine(field, self.inner)), self.outer)
+            return affine(gelu(affine(field, self.inner)), self.outer)
         rows = field.reshape(-1, field.shape[-1])
         out = two_layers(rows, self.inner.weight, self.inner.bias, self.outer.weight, self.outer.bias)
         return out.view(*field.shape[:-1], -1)
-
-
-def _affine(field: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
-    """The layer, with the gradient of its weight computed as the product that has fewer rows, which is the faster."""
-    if layer.in_features >= layer.out_features:
-        return layer(field)
-    return torch.matmul(field, layer.weight.t().contiguous()) + layer.bias
 
 
 class SoftGate(nn.Module):

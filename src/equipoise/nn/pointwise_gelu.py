@@ -12,14 +12,19 @@ from typing import Any
 
 import torch
 
-__all__ = ["gelu"]
+__all__ = ["gelu", "is_compiled_for_processor"]
 
 
 def gelu(values: torch.Tensor) -> torch.Tensor:
     """`x Phi(x)` with the normal distribution Phi, elementwise; in exported programs it stays one operation."""
-    if torch.compiler.is_compiling() and not _is_exporting() and values.dtype == torch.float32 and not values.is_cuda:
+    if values.dtype == torch.float32 and is_compiled_for_processor(values):
         return FormulaGELU.apply(values)
     return torch.nn.functional.gelu(values)
+
+
+def is_compiled_for_processor(values: torch.Tensor) -> bool:
+    """Whether a compiler for processors is at work, rather than an exporter or nobody."""
+    return torch.compiler.is_compiling() and not _is_exporting() and values.device.type == "cpu"
 
 
 def _is_exporting() -> bool:
