@@ -14,7 +14,7 @@ from equipoise.nn.pointwise_fused import fusion_applies
 from equipoise.nn.pointwise_gelu import gelu
 from equipoise.nn.spectral_convolution import SpectralConvolution
 from equipoise.nn.spectral_product_fused import dense_product
-from equipoise.nn.spectral_weight import DenseSpectralWeight
+from equipoise.nn.spectral_weight import DenseSpectralWeight, kept_modes
 from equipoise.nn.truncated_transforms import (
     analyse_outer,
     axis_matrices,
@@ -112,7 +112,8 @@ class FNOBlock(nn.Module):
         forward, inverse = axis_matrices(grid[-1], n_modes[-1], last=True, dtype=field.dtype, device=field.device)
         halved, lines = split_last_axis(field.reshape(-1, grid[-1], field.shape[-1]), forward)
         weight, bias = self.spectral.weight, self.spectral.bias
-        if isinstance(weight, DenseSpectralWeight) and bias is not None:
+        whole = weight.kept == kept_modes(n_modes)
+        if isinstance(weight, DenseSpectralWeight) and bias is not None and whole:
             modes = dense_product(halved, weight.weight, bias, tuple(grid), n_modes)
         else:
             modes = synthesise_outer(self.spectral.multiply(analyse_outer(halved, grid, n_modes)), grid, n_modes)
