@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from equipoise.problems.problem import Problem
-from equipoise.solvers.linear import Factorization, factorize
+from equipoise.problems.linear_problem import LinearProblem, System
 from equipoise.spaces.grid import Grid
 from equipoise.spaces.random_fields import GaussianRandomField, matern_spectrum, threshold
 
@@ -44,7 +44,7 @@ class _Arrays(NamedTuple):
     boundary: Array
 
 
-class EllipticProblem(Problem):
+class EllipticProblem(LinearProblem):
     """Elliptic family on a grid that is not periodic; second order for smooth coefficients.
 
     Args:
@@ -57,6 +57,7 @@ class EllipticProblem(Problem):
 
     output_names = ("solution",)
     order = 2.0
+    is_symmetric = True
 
     def __init__(self, grid: Grid) -> None:
         if any(grid.wraps) or min(grid.shape) < 3:
@@ -65,38 +66,30 @@ class EllipticProblem(Problem):
         self._inside = np.zeros(grid.shape, dtype=bool)
         self._inside[(slice(1, -1),) * grid.dim] = True
         self._entries = _Entries(self._inside)
-        self._factor: Factorization | None = None
 
     @abstractmethod
     def fields(self, inputs: torch.Tensor) -> EllipticFields:
         """What the inputs mean in the equation."""
 
-    def solve(self, inputs: Float[torch.Tensor, "n inputs *grid"]) -> Float[torch.Tensor, "n 1 *grid"]:
-        """Solutions by a sparse direct solver; see `Problem.solve`."""
+    def assemble(self, inputs: Float[torch.Tensor, "inputs ..."]) -> System:
+        """Matrix and right-hand side of one input's inner points, numbered in the order of the grid."""
+        return next(self.systems(inputs[None]))
+
+    def systems(self, inputs: Float[torch.Tensor, "n inputs ..."]) -> Iterator[System]:
+        """See `LinearProblem.systems`."""
         self.check_inputs(inputs)
         fields = [field.detach().double().cpu().numpy() for field in self.fields(inputs)]
-        solutions = np.empty((len(inputs), *self.grid.shape))
         for row in range(len(inputs)):
-            solutions[row] = self._solve(_Arrays(*(field[row] for field in fields)))
-        return torch.as_tensor(solutions[:, None]).to(inputs)
+            data, rhs = self._discretise(_Arrays(*(field[row] for field in fields)))
+            yield self._entries.matrix(data), rhs
 
-    def _solve(self, fields: _Arrays) -> Array:
-        if self._factor is None:
-            # Analysed for the Laplace operator, so that no solution depends on the samples solved before it.
-            one, zero = np.ones(self.grid.shape), np.zeros(self.grid.shape)
-            self._factor = factorize(self._entries.matrix(self._discretise(_Arrays(one, zero, zero, zero))[0]))
-        data, rhs = self._discretise(fields)
-        self._factor.update(self._entries.ordered(data))
-        solution = np.array(fields.boundary)
-        solution[self._inside] = self._factor.solve(rhs)
-        return solution
-
-    def assemble(self, inputs: Float[torch.Tensor, "inputs ..."]) -> tuple[sp.csr_array, Array]:
-        """Matrix and right-hand side of one input's inner points, numbered in the order of the grid."""
-        self.check_inputs(inputs[None])
-        fields = self.fields(inputs[None])
-        data, rhs = self._discretise(_Arrays(*(field[0].detach().double().cpu().numpy() for field in fields)))
-        return self._entries.matrix(data), rhs
+    def embed(
+        self, solution: Float[np.ndarray, " unknowns"], inputs: Float[torch.Tensor, "inputs ..."]
+    ) -> Float[np.ndarray, "outputs ..."]:
+        """See `LinearProblem.embed`; the boundary values are those of the input."""
+        field = self.fields(inputs[None]).boundary[0].detach().double().cpu().numpy().copy()
+        field[self._inside] = solution
+        return field[None]
 
     def residual(
         self, inputs: Float[torch.Tensor, "n inputs *grid"], outputs: Float[torch.Tensor, "n 1 *grid"]
@@ -115,15 +108,20 @@ class EllipticProblem(Problem):
     def _discretise(self, fields: _Arrays) -> tuple[list[Array], Array]:
         """Diagonal and, for each axis, lower and upper neighbours' entries of all inner points; right-hand side."""
         inner = (slice(1, -1),) * self.grid.dim
-        a, diagonal, rhs = fields.conductivity, -fields.reaction[inner], fields.source[inner].copy()
+        diagonal, rhs = -fields.reaction[inner], fields.source[inner].copy()
         neighbours: list[Array] = []
         for axis, spacing in enumerate(self.grid.spacings):
-            for shift in (-1, 1):
-                moved = _moved(self.grid.shape, axis, shift)
-                between = 2 * a[inner] * a[moved] / (a[inner] + a[moved]) / spacing**2
-                diagonal += between
-                rhs += np.where(self._inside[moved], 0.0, between * fields.boundary[moved])
-                neighbours.append(-between)
+            low, high = _ends(self.grid.shape, axis)
+            a, b = fields.conductivity[low], fields.conductivity[high]
+            between = a * b
+            between *= 2 / spacing**2
+            between /= a + b
+            ends = [(slice(None),) * axis + (part,) for part in (slice(-1), slice(1, None))]
+            for end, shift, edge in zip(ends, (-1, 1), (slice(1), slice(-1, None)), strict=True):
+                diagonal += between[end]
+                side = (slice(None),) * axis + (edge,)
+                rhs[side] += between[side] * fields.boundary[_moved(self.grid.shape, axis, shift)][side]
+                neighbours.append(-between[end])
         return [diagonal, *neighbours], rhs.ravel()
 
 
@@ -160,6 +158,13 @@ class _Entries:
 def _moved(shape: tuple[int, ...], axis: int, shift: int) -> tuple[slice, ...]:
     """The inner points, moved by one along an axis."""
     return tuple(slice(1 + shift, n - 1 + shift) if i == axis else slice(1, -1) for i, n in enumerate(shape))
+
+
+def _ends(shape: tuple[int, ...], axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Both ends of all faces across an axis that touch inner points."""
+    inner = [slice(1, -1)] * len(shape)
+    before, after = inner[:axis], inner[axis + 1 :]
+    return (*before, slice(None, -1), *after), (*before, slice(1, None), *after)
 
 
 def _harmonic_mean(field: torch.Tensor, axis: int) -> torch.Tensor:
@@ -202,6 +207,7 @@ class Darcy(EllipticProblem):
     """
 
     name = "darcy"
+    is_positive_definite = True
     input_names = ("conductivity",)
 
     def __init__(self, *, resolution: int = 65, coefficient: str = "piecewise") -> None:
@@ -247,6 +253,7 @@ class Poisson(EllipticProblem):
     """
 
     name = "poisson"
+    is_positive_definite = True
     input_names = ("source", "boundary")
 
     def __init__(self, *, resolution: int = 65) -> None:
