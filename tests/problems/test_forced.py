@@ -15,13 +15,20 @@ from equipoise.errors import ConvergenceError
 from equipoise.problems.forced import Antiderivative, DiffusionReaction, NonlinearODE, Pendulum
 from equipoise.problems.problem import Problem
 from equipoise.problems.registry import make_problem
+from equipoise.problems.stochastic import RandomGrowth, RandomMedium
+from equipoise.problems.transport import Transport
 
 Array = NDArray[np.float64]
+CASES = ("I", "II", "III", "IV")
 SMALL: dict[str, Callable[[], Problem]] = {
     "antiderivative": lambda: Antiderivative(resolution=21),
     "pendulum": lambda: Pendulum(resolution=21, final_time=3.0),
     "nonlinear-ode": lambda: NonlinearODE(resolution=21),
     "diffusion-reaction": lambda: DiffusionReaction(resolution=12, n_times=9, reaction=0.1),
+    "random growth, mean": lambda: RandomGrowth(resolution=21),
+    "random growth, path": lambda: RandomGrowth(resolution=21, statistic="path"),
+    "random-medium": lambda: RandomMedium(resolution=21),
+    **{f"transport, {case}": lambda case=case: Transport(case=case, resolution=9, n_times=7) for case in CASES},
 }
 
 

@@ -9,6 +9,8 @@ from equipoise.problems.forced import Antiderivative, DiffusionReaction, Nonline
 from equipoise.problems.navier_stokes import navier_stokes
 from equipoise.problems.problem import Problem
 from equipoise.problems.registry import PROBLEMS, make_problem
+from equipoise.problems.stochastic import RandomGrowth, RandomMedium
+from equipoise.problems.transport import Transport
 
 __all__ = [
     "PROBLEMS",
@@ -21,7 +23,10 @@ __all__ = [
     "Pendulum",
     "Poisson",
     "Problem",
+    "RandomGrowth",
+    "RandomMedium",
     "SpectralEvolution",
+    "Transport",
     "advection",
     "allen_cahn",
     "burgers",

@@ -12,6 +12,8 @@ from equipoise.problems.equations_1d import advection, allen_cahn, burgers, kort
 from equipoise.problems.forced import Antiderivative, DiffusionReaction, NonlinearODE, Pendulum
 from equipoise.problems.navier_stokes import navier_stokes
 from equipoise.problems.problem import Problem
+from equipoise.problems.stochastic import RandomGrowth, RandomMedium
+from equipoise.problems.transport import Transport
 
 __all__ = ["PROBLEMS", "NamedProblem", "make_problem"]
 
@@ -29,6 +31,9 @@ PROBLEMS: dict[str, NamedProblem] = {
     "pendulum": NamedProblem("gravity pendulum under a random torque", Pendulum),
     "nonlinear-ode": NamedProblem("Riccati equation under a random drive, runaways left out", NonlinearODE),
     "diffusion-reaction": NamedProblem("diffusion with quadratic reaction and a random source", DiffusionReaction),
+    "transport": NamedProblem("transport at a varying speed through an interval or around it", Transport),
+    "random-growth": NamedProblem("growth at a random rate: mean of the process, or one path", RandomGrowth),
+    "random-medium": NamedProblem("conduction through a random medium on an interval", RandomMedium),
     "darcy": NamedProblem("flow through a random medium in the unit square", Darcy),
     "poisson": NamedProblem("random sources and boundary values in the unit square", Poisson),
     "helmholtz": NamedProblem("waves through a random medium in the unit square", Helmholtz),

@@ -23,6 +23,7 @@ from equipoise.spaces.mesh_files import read_mesh, write_mesh
 from equipoise.spaces.norms import h1_norm, l2_norm, relative_error, sobolev_norm
 from equipoise.spaces.periodicity import periodic_images
 from equipoise.spaces.random_fields import GaussianRandomField, matern_spectrum, squared_exponential_spectrum
+from equipoise.spaces.random_functions import GaussianProcess, PolynomialFunctions, wasserstein_distance
 from equipoise.spaces.resampling import resample
 from equipoise.spaces.simplices import split_into_simplices
 from equipoise.spaces.structures import (
@@ -39,9 +40,11 @@ __all__ = [
     "ELEMENT_NAMES",
     "CellBlock",
     "FacetBlock",
+    "GaussianProcess",
     "GaussianRandomField",
     "Grid",
     "Mesh",
+    "PolynomialFunctions",
     "ReferenceElement",
     "box",
     "bracket",
@@ -72,6 +75,7 @@ __all__ = [
     "sobolev_norm",
     "split_into_simplices",
     "squared_exponential_spectrum",
+    "wasserstein_distance",
     "with_facet_groups",
     "write_mesh",
 ]
