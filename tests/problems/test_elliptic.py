@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise.problems.elliptic import Darcy, EllipticFields, EllipticProblem, Helmholtz, Poisson
+from equipoise.problems.elliptic import Darcy, EllipticFields, EllipticProblem, Helmholtz, HelmholtzMedium, Poisson
 from equipoise.spaces.grid import Grid
 
 SMALL: dict[str, Callable[[], EllipticProblem]] = {
     "darcy, piecewise": lambda: Darcy(resolution=17),
     "darcy, log-normal": lambda: Darcy(resolution=17, coefficient="log-normal"),
     "darcy, trigonometric": lambda: Darcy(resolution=17, coefficient="trigonometric"),
+    "darcy, smooth": lambda: Darcy(resolution=17, coefficient="smooth"),
     "poisson": lambda: Poisson(resolution=15),
+    "poisson, chebyshev": lambda: Poisson(resolution=15, data="chebyshev"),
     "helmholtz": lambda: Helmholtz(resolution=19),
+    "helmholtz, medium": lambda: HelmholtzMedium(resolution=19),
 }
 
 
@@ -86,7 +89,7 @@ def test_residual_of_the_solution_vanishes_and_matches_the_matrix(name: str) -> 
     residual = problem.residual(inputs[:1], trial)[0, 0].numpy()
     np.testing.assert_allclose(residual[inside], expected, rtol=1e-9, atol=1e-9)
     assert np.abs(residual[~inside]).max() == 0
-    if name != "helmholtz":
+    if not name.startswith("helmholtz"):
         np.testing.assert_allclose((matrix - matrix.T).toarray(), 0, atol=1e-9)
         assert np.linalg.eigvalsh(matrix.toarray())[0] > 0
 
@@ -113,6 +116,55 @@ def test_darcy_draws_what_it_says() -> None:
     assert 500 < float(contrast.median()) < 5e4
 
 
+def test_smooth_conductivity_is_periodic_of_small_contrast_and_the_same_at_any_resolution() -> None:
+    coarse, fine = (
+        Darcy(resolution=n, coefficient="smooth").sample(40, torch.Generator().manual_seed(0)) for n in (17, 33)
+    )
+    torch.testing.assert_close(fine[..., ::2, ::2], coarse)
+    torch.testing.assert_close(fine[..., 0, :], fine[..., -1, :])
+    assert 0.15 < float(fine.log().std()) < 0.21
+    assert 0.4 < float(fine.min()) < float(fine.max()) < 2.2
+
+
+@pytest.mark.parametrize("coefficient", ["piecewise", "log-normal", "smooth"])
+def test_darcy_in_the_cube_balances_and_is_positive_definite(coefficient: str) -> None:
+    problem = Darcy(resolution=9, coefficient=coefficient, dim=3)
+    inputs = problem.sample(2, torch.Generator().manual_seed(0))
+    found = problem.solve(inputs)
+    assert found.shape == (2, 1, 9, 9, 9)
+    assert float(problem.residual(inputs, found).abs().max()) < 1e-11
+    matrix, rhs = problem.assemble(inputs[1])
+    np.testing.assert_allclose(matrix @ found[1, 0, 1:-1, 1:-1, 1:-1].numpy().ravel(), rhs, rtol=1e-10)
+    assert np.linalg.eigvalsh(matrix.toarray())[0] > 0
+    if coefficient == "log-normal":
+        assert float(problem.sample(30, torch.Generator().manual_seed(1)).log().var()) == pytest.approx(1, rel=0.4)
+
+
+def test_helmholtz_in_a_medium_is_indefinite_at_the_wavenumbers_that_it_is_for() -> None:
+    for k in (20.0, 30.0):
+        problem = HelmholtzMedium(resolution=41, wavenumber=k)
+        matrix = problem.assemble(problem.sample(1, torch.Generator().manual_seed(0))[0])[0]
+        # Weyl: about k^2 / (4 pi) modes of the square lie below the wavenumber, fewer by its edges.
+        below = int((np.linalg.eigvalsh(matrix.toarray()) < 0).sum())
+        assert 0.6 * k**2 / (4 * np.pi) < below < 1.2 * k**2 / (4 * np.pi)
+
+
+def test_chebyshev_data_are_sums_of_order_five_along_x_and_have_one_matrix() -> None:
+    problem = Poisson(resolution=33, data="chebyshev")
+    source, boundary = problem.sample(3, torch.Generator().manual_seed(0)).unbind(1)
+    x = problem.grid.axis(0).numpy()
+    for field in (source[0, :, 7], boundary[1, 1:-1, 0], boundary[2, 1:-1, -1]):
+        points = x if len(field) == 33 else x[1:-1]
+        sums, (left, *_) = np.polynomial.chebyshev.chebfit(points, field.numpy(), 5, full=True)
+        assert np.abs(sums).max() <= 1 + 1e-9
+        assert left.sum() < 1e-20
+    assert torch.equal(source, source[:, :, :1].expand_as(source))
+    assert torch.equal(boundary[:, 0], boundary[:, 0, :1].expand(-1, 33))
+    assert float(boundary[:, 1:-1, 1:-1].abs().max()) == 0
+    first, second = (problem.assemble(row)[0] for row in problem.sample(2, torch.Generator().manual_seed(1)))
+    np.testing.assert_array_equal(first.toarray(), second.toarray())
+
+
 def test_residual_is_differentiable() -> None:
     problem = Darcy(resolution=5)
     inputs = problem.sample(1, torch.Generator().manual_seed(0)).requires_grad_()
@@ -126,7 +178,11 @@ def test_bad_input_is_named() -> None:
     inputs[1, 0, 2, 2] = -1
     with pytest.raises(ValueError, match="conductivity of sample 1 falls to -1"):
         problem.solve(inputs)
-    with pytest.raises(ValueError, match="use piecewise, log-normal or trigonometric"):
-        Darcy(coefficient="smooth")
+    with pytest.raises(ValueError, match="use piecewise, log-normal, smooth or trigonometric"):
+        Darcy(coefficient="rough")
+    with pytest.raises(ValueError, match="dim=3 must be 2 or 3, and 2 for the trigonometric"):
+        Darcy(coefficient="trigonometric", dim=3)
+    with pytest.raises(ValueError, match="use gaussian or chebyshev"):
+        Poisson(data="fourier")
     with pytest.raises(ValueError, match="at least 3 points"):
         Poisson(resolution=2)

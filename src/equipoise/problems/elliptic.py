@@ -1,5 +1,7 @@
 """Scalar elliptic equations on boxes by finite volumes on the points of a grid: Darcy, Poisson, Helmholtz.
 
+The matrices that a published generator calls Darcy and Helmholtz are others; see `published_matrices.py`.
+
 `-div(a grad u) - q u = f` inside, `u = g` at the boundary. The coefficient between two points is their harmonic mean.
 All samples share one sparsity pattern and one analysis of it.
 """
@@ -12,16 +14,25 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from equipoise.problems.linear_problem import LinearProblem, System
+from equipoise.problems.stencil import StencilPattern
 from equipoise.spaces.grid import Grid
 from equipoise.spaces.random_fields import GaussianRandomField, matern_spectrum, threshold
 
-__all__ = ["Darcy", "EllipticFields", "EllipticProblem", "Helmholtz", "Poisson", "trigonometric_coefficients"]
+__all__ = [
+    "Darcy",
+    "EllipticFields",
+    "EllipticProblem",
+    "Helmholtz",
+    "HelmholtzMedium",
+    "Poisson",
+    "smooth_conductivity",
+    "trigonometric_coefficients",
+]
 
 Array = NDArray[np.float64]
 
@@ -63,9 +74,8 @@ class EllipticProblem(LinearProblem):
         if any(grid.wraps) or min(grid.shape) < 3:
             raise ValueError(f"{self.name} needs at least 3 points along each axis and no periodic axis.")
         self.grid = grid
-        self._inside = np.zeros(grid.shape, dtype=bool)
-        self._inside[(slice(1, -1),) * grid.dim] = True
-        self._entries = _Entries(self._inside)
+        self._pattern = StencilPattern(grid.shape)
+        self._inside = self._pattern.inside
 
     @abstractmethod
     def fields(self, inputs: torch.Tensor) -> EllipticFields:
@@ -81,7 +91,7 @@ class EllipticProblem(LinearProblem):
         fields = [field.detach().double().cpu().numpy() for field in self.fields(inputs)]
         for row in range(len(inputs)):
             data, rhs = self._discretise(_Arrays(*(field[row] for field in fields)))
-            yield self._entries.matrix(data), rhs
+            yield self._pattern.matrix(data), rhs
 
     def embed(
         self, solution: Float[np.ndarray, " unknowns"], inputs: Float[torch.Tensor, "inputs ..."]
@@ -120,44 +130,9 @@ class EllipticProblem(LinearProblem):
             for end, shift, edge in zip(ends, (-1, 1), (slice(1), slice(-1, None)), strict=True):
                 diagonal += between[end]
                 side = (slice(None),) * axis + (edge,)
-                rhs[side] += between[side] * fields.boundary[_moved(self.grid.shape, axis, shift)][side]
+                rhs[side] += between[side] * fields.boundary[self._pattern.moved(axis, shift)][side]
                 neighbours.append(-between[end])
         return [diagonal, *neighbours], rhs.ravel()
-
-
-class _Entries:
-    """Where the entries of all inner points stand in the compressed matrix."""
-
-    def __init__(self, inside: NDArray[np.bool_]) -> None:
-        number = np.full(inside.shape, -1, dtype=np.int64)
-        self.size = int(inside.sum())
-        number[inside] = np.arange(self.size)
-        inner = (slice(1, -1),) * inside.ndim
-        here = number[inner].ravel()
-        rows, columns = [here], [here]
-        for axis in range(inside.ndim):
-            for shift in (-1, 1):
-                moved = _moved(inside.shape, axis, shift)
-                rows.append(here)
-                columns.append(number[moved].ravel())
-        row, column = np.concatenate(rows), np.concatenate(columns)
-        self._kept = np.nonzero(column >= 0)[0]
-        row, column = row[self._kept], column[self._kept]
-        order = np.lexsort((column, row))
-        self._kept = self._kept[order]
-        self._indices = column[order].astype(np.int32)
-        self._indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=self.size))]).astype(np.int32)
-
-    def ordered(self, data: list[Array]) -> Array:
-        return np.concatenate([part.ravel() for part in data])[self._kept]
-
-    def matrix(self, data: list[Array]) -> sp.csr_array:
-        return sp.csr_array((self.ordered(data), self._indices, self._indptr), shape=(self.size, self.size))
-
-
-def _moved(shape: tuple[int, ...], axis: int, shift: int) -> tuple[slice, ...]:
-    """The inner points, moved by one along an axis."""
-    return tuple(slice(1 + shift, n - 1 + shift) if i == axis else slice(1, -1) for i, n in enumerate(shape))
 
 
 def _ends(shape: tuple[int, ...], axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -195,25 +170,38 @@ def trigonometric_coefficients(points: torch.Tensor, count: int, generator: torc
     return result
 
 
+def smooth_conductivity(count: int, grid: Grid, generator: torch.Generator) -> torch.Tensor:
+    """`exp(g)`, `(count, 1, *grid)`, g periodic, Gaussian, of mean zero: `N(0, 7^(5 - dim) (-Laplace + 49)^-2.5)`."""
+    field = GaussianRandomField(matern_spectrum(tau=7.0, alpha=2.5, scale=7.0 ** (5 - grid.dim)), n_modes=48)
+    around = field.sample(count, Grid(grid.intervals, grid.bounds, periodic=True), generator)
+    return torch.exp(torch.nn.functional.pad(around, (0, 1) * grid.dim, mode="circular"))
+
+
 class Darcy(EllipticProblem):
-    """`-div(a grad u) = 1` on the unit square, `u = 0` at its boundary.
+    """`-div(a grad u) = 1` on the unit square or cube, `u = 0` at its boundary.
 
     Args:
         resolution: points along each side, both ends included.
-        coefficient: `"piecewise"`, 3 and 12 by the sign of a random field; `"log-normal"`; `"trigonometric"`,
-            multiscale.
+        coefficient: `"piecewise"`, 3 and 12 by the sign of a random field; `"log-normal"`, of log-variance 1;
+            `"smooth"`, log-normal and periodic, mostly between 0.5 and 1.7; `"trigonometric"`, multiscale.
+        dim: 2, or 3 for the unit cube; `"trigonometric"` is plane only.
 
-    Source: Li et al. (2021) for the piecewise constant one, `N(0, (-Laplace + 9)^-2)` with Neumann conditions.
+    Source: Li et al. (2021) for the piecewise constant one, `N(0, (-Laplace + 9)^-2)` with Neumann conditions;
+    Wang et al. (2024) for the smooth one, `exp N(0, 7^(5 - dim) (-Laplace + 49)^-2.5)`.
     """
 
     name = "darcy"
     is_positive_definite = True
     input_names = ("conductivity",)
 
-    def __init__(self, *, resolution: int = 65, coefficient: str = "piecewise") -> None:
-        if coefficient not in ("piecewise", "log-normal", "trigonometric"):
-            raise ValueError(f"coefficient={coefficient!r} is unknown; use piecewise, log-normal or trigonometric.")
-        super().__init__(Grid((resolution, resolution)))
+    def __init__(self, *, resolution: int = 65, coefficient: str = "piecewise", dim: int = 2) -> None:
+        if coefficient not in ("piecewise", "log-normal", "smooth", "trigonometric"):
+            raise ValueError(
+                f"coefficient={coefficient!r} is unknown; use piecewise, log-normal, smooth or trigonometric."
+            )
+        if dim not in (2, 3) or (dim == 3 and coefficient == "trigonometric"):
+            raise ValueError(f"dim={dim} must be 2 or 3, and 2 for the trigonometric coefficient.")
+        super().__init__(Grid((resolution,) * dim))
         self.coefficient = coefficient
         self._field = GaussianRandomField(matern_spectrum(tau=3.0, alpha=2.0), n_modes=64)
 
@@ -221,6 +209,8 @@ class Darcy(EllipticProblem):
         """Draw conductivities; see `Problem.sample`."""
         if self.coefficient == "trigonometric":
             return trigonometric_coefficients(self.grid.points(device=generator.device), count, generator)[:, None]
+        if self.coefficient == "smooth":
+            return smooth_conductivity(count, self.grid, generator)
         field = self._field.sample(count, self.grid, generator)
         if self.coefficient == "piecewise":
             return threshold(field, low=3.0, high=12.0)
@@ -228,44 +218,73 @@ class Darcy(EllipticProblem):
 
     def _deviation(self) -> float:
         modes = torch.pi * torch.arange(self._field.n_modes + 1, dtype=torch.float64)
-        squared = modes[:, None].square() + modes.square()
-        variance = self._field.spectrum(squared)
-        variance[0, 0] = 0
+        squared = torch.zeros((), dtype=torch.float64)
+        for _ in range(self.grid.dim):
+            squared = squared[..., None] + modes.square()
+        variance = torch.where(squared == 0, 0.0, self._field.spectrum(squared))
         return math.sqrt(float(variance.sum()))
 
     def fields(self, inputs: torch.Tensor) -> EllipticFields:
         """See `EllipticProblem.fields`; raises `ValueError` for a conductivity that is not positive."""
         a = inputs[:, 0]
-        if bool((a <= 0).any()):
-            sample = int(torch.nonzero((a <= 0).flatten(1).any(1))[0])
-            raise ValueError(
-                f"the conductivity of sample {sample} falls to {float(a[sample].min()):g}; give positive ones."
-            )
+        _check_positive(a)
         zero = torch.zeros_like(a)
         return EllipticFields(a, zero, torch.ones_like(a), zero)
+
+
+def _check_positive(a: torch.Tensor) -> None:
+    if bool((a <= 0).any()):
+        sample = int(torch.nonzero((a <= 0).flatten(1).any(1))[0])
+        raise ValueError(
+            f"the conductivity of sample {sample} falls to {float(a[sample].min()):g}; give positive ones."
+        )
 
 
 class Poisson(EllipticProblem):
     """`-Laplace u = f` in the unit square with prescribed boundary values; inputs are f and, on the boundary, g.
 
+    One matrix for all samples.
+
     Args:
         resolution: points along each side, both ends included.
+        data: `"gaussian"`, random fields of x and y; `"chebyshev"`, f and the values on each of the four edges are sums
+            `sum_k c_k T_k(x)` up to order 5, c_k uniform between -1 and 1, with jumps at the corners.
+
+    Source: Wang et al. (2024) for the Chebyshev sums, which they solve with quadratic triangles.
     """
 
     name = "poisson"
     is_positive_definite = True
     input_names = ("source", "boundary")
 
-    def __init__(self, *, resolution: int = 65) -> None:
+    def __init__(self, *, resolution: int = 65, data: str = "gaussian") -> None:
+        if data not in ("gaussian", "chebyshev"):
+            raise ValueError(f"data={data!r} is unknown; use gaussian or chebyshev.")
         super().__init__(Grid((resolution, resolution)))
+        self.data = data
         self._field = GaussianRandomField(matern_spectrum(tau=3.0, alpha=2.0, scale=81.0), n_modes=32, has_mean=True)
 
     def sample(self, count: int, generator: torch.Generator) -> Float[torch.Tensor, "count 2 *grid"]:
         """Draw sources and boundary values; the second channel is zero inside."""
+        if self.data == "chebyshev":
+            return self._chebyshev(count, generator)
         source = self._field.sample(count, self.grid, generator)
         boundary = self._field.sample(count, self.grid, generator)
         inside = torch.as_tensor(self._inside, device=source.device)
         return torch.cat([source, torch.where(inside, 0.0, boundary)], 1)
+
+    def _chebyshev(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        device = generator.device
+        draw = 2 * torch.rand(count, 5, 6, generator=generator, dtype=torch.float64, device=device) - 1
+        x = self.grid.axis(0, device=device)
+        along = draw @ torch.cos(torch.arange(6, device=device)[:, None] * torch.acos(x))
+        source, bottom, right, top, left = along.unbind(1)
+        fields = torch.zeros(count, 2, *self.grid.shape, dtype=torch.float64, device=device)
+        fields[:, 0] = source[:, :, None]
+        fields[:, 1, :, 0], fields[:, 1, :, -1] = bottom, top
+        # Functions of x, which is constant along these two.
+        fields[:, 1, 0, :], fields[:, 1, -1, :] = left[:, :1], right[:, -1:]
+        return fields
 
     def fields(self, inputs: torch.Tensor) -> EllipticFields:
         """See `EllipticProblem.fields`."""
@@ -299,3 +318,31 @@ class Helmholtz(EllipticProblem):
         pulse = torch.exp(-(points - 0.5).square().sum(-1) / (2 * 0.05**2)).expand(len(inputs), -1, -1)
         speed = inputs[:, 0]
         return EllipticFields(torch.ones_like(speed), (self.frequency / speed).square(), pulse, torch.zeros_like(speed))
+
+
+class HelmholtzMedium(EllipticProblem):
+    """`-div(a grad u) - k^2 u = 1` in the unit square, `u = 0` at its boundary; indefinite for k above about 4.5.
+
+    The input is the conductivity a, smooth as in `Darcy(coefficient="smooth")`. Close to a resonance the solution is
+    large and the matrix nearly singular.
+
+    Args:
+        resolution: points along each side, both ends included. wavenumber: k; 10 points a wavelength need `1.6 k`.
+    """
+
+    name = "helmholtz-medium"
+    input_names = ("conductivity",)
+
+    def __init__(self, *, resolution: int = 65, wavenumber: float = 25.0) -> None:
+        super().__init__(Grid((resolution, resolution)))
+        self.wavenumber = wavenumber
+
+    def sample(self, count: int, generator: torch.Generator) -> Float[torch.Tensor, "count 1 *grid"]:
+        """Draw conductivities; see `Problem.sample`."""
+        return smooth_conductivity(count, self.grid, generator)
+
+    def fields(self, inputs: torch.Tensor) -> EllipticFields:
+        """See `EllipticProblem.fields`; raises `ValueError` for a conductivity that is not positive."""
+        a = inputs[:, 0]
+        _check_positive(a)
+        return EllipticFields(a, torch.full_like(a, self.wavenumber**2), torch.ones_like(a), torch.zeros_like(a))

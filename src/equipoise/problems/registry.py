@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise.problems.elliptic import Darcy, Helmholtz, Poisson
+from equipoise.problems.elliptic import Darcy, Helmholtz, HelmholtzMedium, Poisson
 from equipoise.problems.equations_1d import advection, allen_cahn, burgers, korteweg_de_vries, kuramoto_sivashinsky
 from equipoise.problems.forced import Antiderivative, DiffusionReaction, NonlinearODE, Pendulum
 from equipoise.problems.navier_stokes import navier_stokes
 from equipoise.problems.problem import Problem
+from equipoise.problems.published_matrices import DarcyPublished, HelmholtzPublished
 from equipoise.problems.stochastic import RandomGrowth, RandomMedium
+from equipoise.problems.thermal import Thermal
 from equipoise.problems.transport import Transport
 
 __all__ = ["PROBLEMS", "NamedProblem", "make_problem"]
@@ -37,6 +39,12 @@ PROBLEMS: dict[str, NamedProblem] = {
     "darcy": NamedProblem("flow through a random medium in the unit square", Darcy),
     "poisson": NamedProblem("random sources and boundary values in the unit square", Poisson),
     "helmholtz": NamedProblem("waves through a random medium in the unit square", Helmholtz),
+    "helmholtz-medium": NamedProblem("waves through a random conductivity, indefinite", HelmholtzMedium),
+    "thermal": NamedProblem("heat in a slotted plate, quadratic triangles, data on two edges", Thermal),
+    "darcy-published": NamedProblem("a published generator's matrices, slips included; not Darcy flow", DarcyPublished),
+    "helmholtz-published": NamedProblem(
+        "a published generator's matrices, slips included; not the Helmholtz equation", HelmholtzPublished
+    ),
     "advection": NamedProblem("transport at constant speed, periodic", advection),
     "burgers": NamedProblem("viscous Burgers equation, periodic", burgers),
     "allen-cahn": NamedProblem("Allen-Cahn equation, periodic", allen_cahn),
