@@ -64,12 +64,15 @@ class _Accelerated(Acceleration):
     def __init__(self, precision: str, device: torch.device) -> None:
         try:
             from accelerate import Accelerator
+            from accelerate.state import AcceleratorState
         except ImportError as error:
             raise ImportError(
                 "several processes and mixed precision need the package accelerate: "
                 "pip install 'equipoise[distributed]'."
             ) from error
         kind = "no" if precision == "full" else precision
+        # The package keeps one precision and one device a process; an earlier training may have had others.
+        AcceleratorState._reset_state(reset_partial_state=int(os.environ.get("WORLD_SIZE", "1")) == 1)
         self._accelerator: Any = Accelerator(mixed_precision=kind, cpu=device.type == "cpu")
         self.processes, self.index = self._accelerator.num_processes, self._accelerator.process_index
         self._model: nn.Module | None = None
