@@ -327,7 +327,7 @@ def _concatenate(parts: list[CellSolution]) -> CellSolution:
 def _reordered(solution: CellSolution, order: torch.Tensor) -> CellSolution:
     def chosen(name: str) -> Any:
         value = getattr(solution, name)
-        return None if value is None else value[order]
+        return None if value is None else value[order.to(value.device)]
 
     return CellSolution(**{name: chosen(name) for name in _FIELDS})
 
