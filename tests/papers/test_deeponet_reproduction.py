@@ -6,6 +6,7 @@ import pytest
 
 from equipoise.papers import deeponet
 from equipoise.papers.deeponet_models import CASES, Job, run_job
+from equipoise.papers.deeponet_studies import SENSOR_COUNTS, study_jobs
 from equipoise.papers.reproduction import Settings
 
 
@@ -31,3 +32,18 @@ def test_triples_are_learned_from_one_point_a_function(kind: str) -> None:
 def test_order_of_a_power_law_is_its_exponent() -> None:
     counts = (200, 400, 800)
     assert deeponet._order(counts, [3 * count**-1.5 for count in counts]) == pytest.approx(1.5)
+
+
+def test_fresh_functions_are_others_than_those_looked_at() -> None:
+    found = run_job(Job("ridge", "pendulum, T = 3", 40, tests=10))
+    assert found["fresh_mean"] != found["mean"]
+    assert 0.2 < found["fresh_mean"] / found["mean"] < 5
+
+
+def test_error_of_a_linear_map_falls_with_the_sensors_until_they_resolve_the_functions() -> None:
+    jobs = study_jobs(0, 0, count=100)
+    errors = [run_job(jobs["ridge map on the antiderivative", 0.2, m, 0])["mean"] for m in SENSOR_COUNTS[:3]]
+    assert errors[0] > 100 * errors[1]
+    # Half the length scale at twice the sensors is as hard.
+    finer = run_job(jobs["ridge map on the antiderivative", 0.1, 21, 0])["mean"]
+    assert errors[0] / 10 < finer < 10 * errors[0]

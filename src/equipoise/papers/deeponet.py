@@ -9,6 +9,7 @@ from typing import Any
 
 from equipoise.data.executors import Executor, ProcessExecutor, SerialExecutor
 from equipoise.papers.deeponet_models import Job, run_job
+from equipoise.papers.deeponet_studies import study_figures, study_jobs, study_tables
 from equipoise.papers.reproduction import Outcome, Reproduction, Settings, Table
 
 __all__ = ["REPRODUCTION", "run"]
@@ -25,6 +26,7 @@ _SIZES: dict[str, dict[str, Any]] = {
         "pod_steps": 6000,
         "deeponet_steps": {150: 10_000, 1000: 6500},
         "curve_steps": 2500,
+        "study_steps": 1500,
         "plane": {"count": 400, "pod_steps": 2000, "deeponet_steps": 1500},
     },
     "gpu": {
@@ -35,6 +37,7 @@ _SIZES: dict[str, dict[str, Any]] = {
         "pod_steps": 10_000,
         "deeponet_steps": {150: 50_000, 1000: 50_000},
         "curve_steps": 50_000,
+        "study_steps": 10_000,
         "plane": {"count": 1000, "pod_steps": 10_000, "deeponet_steps": 20_000},
     },
 }
@@ -54,9 +57,9 @@ def run(settings: Settings) -> Outcome:
         return _smoke(settings)
     sizes = _SIZES[settings.scale]
     seeds = [settings.seed + number for number in range(sizes["seeds"])]
-    jobs = _jobs(sizes, seeds, full=settings.scale == "gpu")
+    jobs, studies = _jobs(sizes, seeds, full=settings.scale == "gpu"), study_jobs(sizes["study_steps"], settings.seed)
     with ProcessExecutor(2) as executor:
-        found = _run(jobs, executor, settings)
+        found = _run([*jobs, *studies.values()], executor, settings)
     figures: dict[str, Any] = {}
     baseline: dict[str, Any] = {}
     tables: list[Table] = []
@@ -80,7 +83,8 @@ def run(settings: Settings) -> Outcome:
     plane = "diffusion-reaction, k = 0.1"
     figures[plane], baseline[plane] = _at_equal_time(plane, sizes["plane"]["count"], found)
     figures["verdicts"] = verdicts
-    tables += _tables(figures, baseline, sizes["counts"])
+    figures["studies"] = study_figures(studies, found)
+    tables += [*_tables(figures, baseline, sizes["counts"]), *study_tables(figures["studies"])]
     return Outcome(figures, baseline, all(verdicts.values()), tables)
 
 
@@ -144,10 +148,12 @@ def _compare_triples(
 ) -> tuple[tuple[dict[str, Any], dict[str, Any]], dict[str, bool]]:
     ours = _median(found, kind="deeponet_triples", case=case)
     plain = _median(found, kind="plain_triples", case=case)
-    holds = {
-        "test error below that of a plain network": ours["test"] < plain["test"],
-        "generalisation gap below that of a plain network": ours["gap"] < plain["gap"],
-    }
+    holds: dict[str, bool] = {}
+    for kind in ("", "fresh_"):
+        holds |= {
+            _on(kind, "test error below that of a plain network"): ours[f"{kind}test"] < plain[f"{kind}test"],
+            _on(kind, "generalisation gap below that of a plain network"): ours[f"{kind}gap"] < plain[f"{kind}gap"],
+        }
     return (ours, plain), holds
 
 
@@ -163,29 +169,38 @@ def _at_equal_time(
 
 def _verdicts(case: str, figures: dict[str, Any], baseline: dict[str, Any]) -> dict[str, bool]:
     many, few = f"{case}, 1000 functions", f"{case}, 150 functions"
-    best = min(row["mean"] for row in baseline[few].values())
-    return {
-        f"{case}: 4 times below DeepONet with 1000 functions": 4 * figures[many]["mean"]
-        <= baseline[many]["deeponet"]["mean"],
+    verdicts = {
         f"{case}: DeepONet had as much time": all(
             baseline[label]["deeponet"]["seconds"] >= 0.9 * figures[label]["seconds"] for label in (many, few)
         ),
-        f"{case}: not worse than DeepONet and ridge with 150 functions": figures[few]["mean"] <= best,
     }
+    for kind in ("", "fresh_"):
+        mean = f"{kind}mean"
+        best = min(row[mean] for row in baseline[few].values())
+        verdicts |= {
+            f"{case}: {_on(kind, '4 times below DeepONet with 1000 functions')}": 4 * figures[many][mean]
+            <= baseline[many]["deeponet"][mean],
+            f"{case}: {_on(kind, 'not worse than DeepONet and ridge with 150 functions')}": figures[few][mean] <= best,
+        }
+    return verdicts
+
+
+def _on(kind: str, criterion: str) -> str:
+    return f"{criterion}, on fresh functions" if kind else criterion
 
 
 def _curves(
     case: str, counts: Sequence[int], found: dict[Job, dict[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, Any], bool]:
     """Errors by number of functions, and the order of the fall after the first fast phase."""
-    curves = {
-        kind: [_median(found, kind=kind, case=case, count=count)["mean"] for count in counts]
-        for kind in ("pod_linear", "deeponet", "ridge")
-    }
+    kinds = ("pod_linear", "deeponet", "ridge")
+    curves = {kind: [_median(found, kind=kind, case=case, count=n)["mean"] for n in counts] for kind in kinds}
+    fresh = [_median(found, kind="pod_linear", case=case, count=n)["fresh_mean"] for n in counts]
     rates = {kind: _order(counts[2:], errors[2:]) for kind, errors in curves.items()}
-    ours = {"functions": list(counts), "mean": curves["pod_linear"], "order": rates["pod_linear"]}
+    ours: dict[str, Any] = {"functions": list(counts), "mean": curves["pod_linear"], "order": rates["pod_linear"]}
+    ours |= {"fresh_mean": fresh, "fresh_order": _order(counts[2:], fresh[2:])}
     others = {kind: {"mean": curves[kind], "order": rates[kind]} for kind in ("deeponet", "ridge")}
-    return ours, others, rates["pod_linear"] >= 1
+    return ours, others, min(ours["order"], ours["fresh_order"]) >= 1
 
 
 def _order(counts: Sequence[int], errors: Sequence[float]) -> float:
@@ -202,6 +217,10 @@ def _tables(figures: dict[str, Any], baseline: dict[str, Any], counts: Sequence[
         pair = (figures[label], baseline[label])
         shown = [f"{row['test']:.2e} / {row['train']:.2e}" for row in pair]
         rows.append([case, *shown, *(f"{row['gap']:.1e} ({row['ratio']:.2f})" for row in pair)])
+    header.append("test on fresh functions")
+    for row, case in zip(rows, _NONLINEAR, strict=True):
+        label = f"{case}, one point a function"
+        row.append(f"{figures[label]['fresh_test']:.2e}, {baseline[label]['fresh_test']:.2e}")
     triples = Table("10,000 functions, each seen at one random point; medians over seeds", header, rows)
     header = ["mean relative error, %", "ridge map", "DeepONet", "range", "s", "POD + linear", "range", "s"]
     rows = []
@@ -214,6 +233,7 @@ def _tables(figures: dict[str, Any], baseline: dict[str, Any], counts: Sequence[
             cells += [f"{100 * row['mean']:.3g}", span, f"{row['seconds']:.1f}"]
         rows.append([label, *cells])
     equal = Table("functions at shared points; medians over seeds, wall seconds", header, rows)
+    fresh = _fresh_table(figures, baseline)
     header = ["mean relative error, %", *(str(count) for count in counts), "order from the third on"]
     rows = []
     names = {"ridge": "ridge map", "deeponet": "DeepONet"}
@@ -226,7 +246,19 @@ def _tables(figures: dict[str, Any], baseline: dict[str, Any], counts: Sequence[
             rows.append([f"{case}: {name}", *(f"{100 * e:.3g}" for e in row["mean"]), f"{row['order']:.2f}"])
     curves = Table("error by number of training functions, one seed", header, rows)
     verdicts = [[name, "yes" if held else "NO"] for name, held in figures["verdicts"].items()]
-    return [triples, equal, curves, Table("criteria", ["criterion", "held"], verdicts)]
+    return [triples, equal, fresh, curves, Table("criteria", ["criterion", "held"], verdicts)]
+
+
+def _fresh_table(figures: dict[str, Any], baseline: dict[str, Any]) -> Table:
+    """The same trainings on functions that were drawn after the recipe was fixed."""
+    header = ["on fresh functions: mean relative error, %", "ridge map", "DeepONet", "POD + linear", "DeepONet / ours"]
+    rows = []
+    for label, others in baseline.items():
+        if "seconds" not in others.get("ridge", {}):
+            continue
+        errors = [others["ridge"]["fresh_mean"], others["deeponet"]["fresh_mean"], figures[label]["fresh_mean"]]
+        rows.append([label, *(f"{100 * error:.3g}" for error in errors), f"{errors[1] / errors[2]:.3g}"])
+    return Table("the same networks on functions drawn after the recipe was fixed", header, rows)
 
 
 def _smoke(settings: Settings) -> Outcome:
@@ -257,7 +289,8 @@ REPRODUCTION = Reproduction(
         "On the nonlinear ODE with |s| < 5 and the pendulum at T = 3, medians of 3 seeds: test error and gap of "
         "DeepONet below those of a plain network on 10,000 triples; POD + linear at least 4 times below DeepONet with "
         "1000 functions at equal wall time, not worse than the better of DeepONet and ridge with 150, and falling at "
-        "least at first order in the number of functions from 200 on. Ridge regression stands beside every case."
+        "least at first order in the number of functions from 200 on; all of it both on the test functions that "
+        "the recipe was chosen on and on fresh ones. Ridge regression stands beside every case."
     ),
     run=run,
     paper={

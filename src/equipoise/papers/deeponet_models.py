@@ -25,6 +25,7 @@ from equipoise.training.trainer import Trainer
 __all__ = ["CASES", "Job", "run_job"]
 
 SENSORS = 100
+_SEEN, _FRESH = 2000, 3000
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "antiderivative": ("antiderivative", {}),
@@ -41,10 +42,12 @@ class Job:
     """One training or fit.
 
     Attributes:
-        kind: `"ridge"`, `"deeponet"`, `"pod_linear"`, or on triples `"deeponet_triples"` and `"plain_triples"`.
+        kind: `"ridge"`, `"deeponet"`, `"pod_linear"`, or on triples `"deeponet_triples"` and `"plain_triples"`; or
+            `"ridge_of_sensors"` and `"pod_of_sensors"`, which read functions of a length scale at a number of sensors.
         case: of `CASES`. count: training functions. steps: of the optimiser. seed: of weights and batches; the
             functions are the same for all.
         tests: functions to test on. options: of the network. variant: what a network of other options is called.
+        sensors, length_scale: of the studies of sensors.
     """
 
     kind: str
@@ -55,6 +58,8 @@ class Job:
     tests: int = 350
     options: tuple[tuple[str, Any], ...] = ()
     variant: str = ""
+    sensors: int = SENSORS
+    length_scale: float = 0.2
 
     def problem(self) -> Problem:
         """The family."""
@@ -70,6 +75,8 @@ def run_job(job: Job) -> dict[str, Any]:
         "pod_linear": _pod_linear,
         "deeponet_triples": _triples,
         "plain_triples": _triples,
+        "ridge_of_sensors": _sensor_study,
+        "pod_of_sensors": _sensor_study,
     }[job.kind](job)
 
 
@@ -81,13 +88,26 @@ def _functions(job: Job, count: int, seed: int) -> tuple[torch.Tensor, torch.Ten
 
 
 def _split(job: Job) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Training and test functions; on a line, smaller trainings see the first functions of larger ones."""
+    """Training and test functions; on a line, smaller trainings see the first functions of larger ones.
+
+    Test functions are the `tests` that were looked at while the recipe was chosen, and then as many of another seed,
+    drawn when it stood.
+    """
     most = max(job.count, 1600) if job.problem().grid.dim == 1 else job.count
     inputs, outputs = _functions(job, most, seed=1000)
-    return inputs[: job.count], outputs[: job.count], *_functions(job, job.tests, seed=2000)
+    seen, fresh = (_functions(job, job.tests, seed=seed) for seed in (_SEEN, _FRESH))
+    unseen, exact = (torch.cat(pair) for pair in zip(seen, fresh, strict=True))
+    return inputs[: job.count], outputs[: job.count], unseen, exact
 
 
 def _errors(found: torch.Tensor, exact: torch.Tensor) -> dict[str, float]:
+    """Figures of the functions looked at, and the mean and median of the fresh ones."""
+    half = len(exact) // 2
+    fresh = _figures(found[half:], exact[half:])
+    return {**_figures(found[:half], exact[:half]), "fresh_mean": fresh["mean"], "fresh_median": fresh["median"]}
+
+
+def _figures(found: torch.Tensor, exact: torch.Tensor) -> dict[str, float]:
     error = torch.linalg.vector_norm((found - exact).flatten(1), dim=1)
     relative = error / torch.linalg.vector_norm(exact.flatten(1), dim=1)
     return {
@@ -169,7 +189,7 @@ def _triples(job: Job) -> dict[str, Any]:
         points = job.problem().grid.points(dtype=torch.float32)[place]
         return inputs.float(), points[:, None], outputs[torch.arange(count), 0, place].float()[:, None, None]
 
-    train, unseen = triples(job.count, 1000), triples(job.tests, 2000)
+    train, unseen, fresh = triples(job.count, 1000), triples(job.tests, _SEEN), triples(job.tests, _FRESH)
     began = time.perf_counter()
     model = (
         DeepONet(sensors=SENSORS, dim=1, seed=job.seed) if job.kind == "deeponet_triples" else _PlainNetwork(job.seed)
@@ -179,6 +199,33 @@ def _triples(job: Job) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     found = {}
     with torch.no_grad():
-        for name, (inputs, points, exact) in (("train", train), ("test", unseen)):
+        for name, (inputs, points, exact) in (("train", train), ("test", unseen), ("fresh_test", fresh)):
             found[name] = float((model(inputs, points) - exact).square().mean())
-    return {**found, "gap": found["test"] - found["train"], "ratio": found["test"] / found["train"], "seconds": seconds}
+    gaps = {"gap": found["test"] - found["train"], "fresh_gap": found["fresh_test"] - found["train"]}
+    return {**found, **gaps, "ratio": found["test"] / found["train"], "seconds": seconds}
+
+
+_STUDY_INTERVALS = 200
+
+
+def _sensor_study(job: Job) -> dict[str, Any]:
+    """Functions are solved on 201 points and read at some of them, equally spaced; errors are those at all points."""
+    name, options = CASES[job.case]
+    problem = make_problem(name, resolution=_STUDY_INTERVALS + 1, length_scale=job.length_scale, **options)
+    read = slice(None, None, _STUDY_INTERVALS // (job.sensors - 1))
+    drawn = problem.sample(job.count + job.tests, torch.Generator().manual_seed(1000))
+    outputs, sensed = problem.solve(drawn)[:, :1], drawn[:, 0, read]
+    train, test = slice(None, job.count), slice(job.count, None)
+    began = time.perf_counter()
+    shape = tuple(outputs.shape[2:])
+    operator: nn.Module
+    if job.kind == "ridge_of_sensors":
+        operator = LinearMap(sensors=job.sensors, shape=shape).double()
+        operator.fit(sensed[train], outputs[train])
+    else:
+        operator = PODDeepONet(sensors=job.sensors, shape=shape, seed=job.seed, **dict(job.options)).double()
+        train_pod_deeponet(operator, sensed[train], outputs[train], steps=job.steps, seed=job.seed)
+    seconds = time.perf_counter() - began
+    with torch.no_grad():
+        found = operator(sensed[test], None)[..., 0][:, None]
+    return {**_figures(found, outputs[test]), "seconds": seconds}
