@@ -20,6 +20,7 @@ from equipoise.solvers.linear.operators import Operator, as_operator
 from equipoise.solvers.linear.pattern import SymmetricPattern
 from equipoise.solvers.linear.preconditioners import AMG, IC, ILU, SOR, SSOR, BlockJacobi, Jacobi, Neighbour
 from equipoise.solvers.linear.recycle import RecycleSpace
+from equipoise.solvers.linear.sine_transform import SineTransform
 from equipoise.solvers.linear.state import LinearState, prepare, solve, update
 from equipoise.solvers.linear.triangular import pyamg_is_available
 
@@ -44,6 +45,7 @@ __all__ = [
     "Neighbour",
     "Operator",
     "RecycleSpace",
+    "SineTransform",
     "SymmetricPattern",
     "analyse",
     "as_operator",

@@ -20,6 +20,9 @@ from equipoise.solvers.linear.pardiso import PardisoFactorization
 
 __all__ = ["STRUCTURES", "DirectSolver", "is_hermitian"]
 
+# Columns that SuperLU works on at once. Its own choice suits dense factors; grids and meshes want few.
+_PANEL = 2
+
 STRUCTURES = ("auto", "positive_definite", "symmetric", "general")
 
 
@@ -149,7 +152,9 @@ class _OrderedSuperLU:
 
     def update(self, matrix: sp.csr_array) -> None:
         definite = self._structure == "positive_definite"
-        options: dict[str, Any] = {"diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}} if definite else {}
+        options: dict[str, Any] = {"panel_size": _PANEL}
+        if definite:
+            options.update(diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         try:
             if self._order is None:
                 spec = "COLAMD" if self._structure == "general" else "MMD_AT_PLUS_A"

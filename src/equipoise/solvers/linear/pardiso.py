@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from equipoise.errors import ConvergenceError
 
-__all__ = ["PardisoFactorization"]
+__all__ = ["PardisoFactorization", "use_one_thread"]
 
 _ANALYSE, _FACTORIZE, _SOLVE, _RELEASE = 11, 22, 33, -1
 _MATRIX_TYPES = {"positive_definite": 2, "symmetric": -2, "general": 11}
@@ -44,6 +44,12 @@ def _library() -> Any:
                 library.pardiso.restype = None
                 return library
     return pypardiso.PyPardisoSolver().libmkl
+
+
+def use_one_thread() -> None:
+    """Keep the calling thread's factorisations on one thread, for where several run side by side; no-op without MKL."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        _library().MKL_Set_Num_Threads_Local(ctypes.c_int(1))
 
 
 class PardisoFactorization:
