@@ -97,6 +97,27 @@ def test_processes_answer_like_this_process(equipoise: Callable[..., Any]) -> No
     assert there["results"][0]["stress"] == pytest.approx(here["results"][0]["stress"], rel=1e-10)
 
 
+def test_a_law_of_a_users_own_is_named_by_its_file(
+    equipoise: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "")
+    laws, materials = tmp_path / "springy_laws.py", tmp_path / "springy.toml"
+    laws.write_text(
+        "import torch\n"
+        "from equipoise.problems.mechanics.material import Material\n\n\n"
+        "class SpringyLaw(Material):\n"
+        "    def __init__(self, modulus: float) -> None:\n"
+        "        self.modulus = modulus\n\n"
+        "    def energy(self, strain: torch.Tensor) -> torch.Tensor:\n"
+        "        return 0.5 * self.modulus * strain.square().sum(-1)\n"
+    )
+    materials.write_text("".join(f'[materials.{tag}]\nlaw = "springy_law"\nmodulus = 7.0\n' for tag in (1, 2)))
+    words = ["--mesh", CELL, "--materials", str(materials), "--strain=0.01,0,0.02"]
+    document = equipoise("--laws", str(laws), "homogenize", *words, "--json").document
+    np.testing.assert_allclose(document["results"][0]["stress"], [0.07, 0.0, 0.14], atol=1e-9)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_answers_like_the_processor(equipoise: Callable[..., Any]) -> None:
     words = ("homogenize", "--mesh", CELL, "--strain=0.02,0.01,-0.03", "--json")

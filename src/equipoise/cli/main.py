@@ -67,9 +67,15 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, help="Solve, learn and embed families of equilibrium problems.")
 @click.version_option(__version__, prog_name="equipoise")
 @click.option("-v", "--verbose", count=True, help="More messages on standard error; twice for all, with tracebacks.")
-def _app(verbose: int) -> None:
+@click.option("--laws", multiple=True, type=click.Path(), help="Python file with material laws of your own; it is run.")
+def _app(verbose: int, laws: tuple[str, ...]) -> None:
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    if laws:
+        from equipoise.problems.mechanics.own_laws import load_laws
+
+        for file in laws:
+            load_laws(file)
 
 
 def main(arguments: list[str] | None = None) -> None:

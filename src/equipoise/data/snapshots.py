@@ -67,7 +67,10 @@ class CellRecord:
                 materials = {tag: material_from_config(dict(config)) for tag, config in self.materials.items()}
             except ValueError as error:
                 reason = str(error).rstrip(".")
-                raise ValueError(f"{reason}; in Python, give your own as materials={{tag: material}}.") from error
+                raise ValueError(
+                    f"{reason}; for a law of your own, name its file with equipoise --laws FILE.py, or in Python "
+                    "call register_law first, or give materials={tag: material}."
+                ) from error
         cell = PeriodicCell(self.mesh, materials, device=device)
         if cell.material_fingerprint != self.material_fingerprint:
             raise FormatError(

@@ -72,11 +72,16 @@ class Material(ABC):
         """Plain values that rebuild the material.
 
         Raises:
-            TypeError: for a user's own law that does not define it, so that it cannot be stored in a run.
+            TypeError: for a user's own law that neither defines it nor is registered, so that no run can store it.
         """
+        from equipoise.problems.mechanics.own_laws import registered_config
+
+        known = registered_config(self)
+        if known is not None:
+            return known
         raise TypeError(
             f"{type(self).__name__} defines no config(), so what is made with it cannot be stored or told apart; "
-            "return the name and the values of the law there."
+            "register the class with register_law, or return the name and the values of the law there."
         )
 
     @property

@@ -13,30 +13,34 @@ from equipoise.problems.mechanics.conjugate import Conjugate
 from equipoise.problems.mechanics.isotropic import LinearIsotropic
 from equipoise.problems.mechanics.material import Material
 from equipoise.problems.mechanics.neo_hookean import NeoHookean
+from equipoise.problems.mechanics.own_laws import load_laws, own_law, own_law_names, register_law
 from equipoise.problems.mechanics.plane_stress import PlaneStress
 from equipoise.problems.mechanics.saturating_shear import SaturatingShear
 
 __all__ = [
+    "LAWS",
     "Conjugate",
     "LinearIsotropic",
     "Material",
     "NeoHookean",
     "PlaneStress",
     "SaturatingShear",
+    "load_laws",
     "material_from_config",
     "paper_fibre",
     "paper_materials",
     "paper_matrix",
+    "register_law",
 ]
 
 _YOUNG = ("young", "poisson")
-# Values that each law needs, and those that it may be given.
-_LAWS: dict[str, tuple[type[Material], tuple[str, ...], tuple[str, ...]]] = {
+LAWS: dict[str, tuple[type[Material], tuple[str, ...], tuple[str, ...]]] = {
     "linear_isotropic": (LinearIsotropic, ("bulk", "shear"), ()),
     "saturating_shear": (SaturatingShear, ("bulk", "alpha1", "alpha2"), ("norm",)),
     "neo_hookean": (NeoHookean, ("shear", "lame"), ()),
     "plane_stress": (PlaneStress, ("material",), ()),
 }
+"""The library's laws: class, values that the law needs, and those that it may be given."""
 
 
 def material_from_config(config: Mapping[str, Any]) -> Material:
@@ -44,7 +48,8 @@ def material_from_config(config: Mapping[str, Any]) -> Material:
 
     Args:
         config: `law` with the values of that law, and a `name` if wanted. `linear_isotropic` takes `bulk` and `shear`
-            or `young` and `poisson`; `plane_stress` takes the configuration of its `material`.
+            or `young` and `poisson`; `plane_stress` takes the configuration of its `material`. Laws of a user's own
+            are known after `register_law`.
 
     Raises:
         ValueError: for an unknown law or key, naming the nearest known one, a missing value or a bad one.
@@ -53,10 +58,14 @@ def material_from_config(config: Mapping[str, Any]) -> Material:
         raise ValueError(f"a material is a table with a law and its values, got {config!r}.")
     law = config.get("law")
     if law is None:
-        raise ValueError(f"a material needs a law; use one of {', '.join(_LAWS)}.")
-    if not isinstance(law, str) or law not in _LAWS:
-        raise ValueError(f"law {law!r} is unknown; use one of {', '.join(_LAWS)}{_nearest(law, _LAWS)}")
-    kind, needed, optional = _LAWS[law]
+        raise ValueError(f"a material needs a law; use one of {', '.join(LAWS)}.")
+    own = own_law(law) if isinstance(law, str) else None
+    if own is not None:
+        return _own_material(law, {key: value for key, value in config.items() if key != "law"})
+    known = (*LAWS, *own_law_names())
+    if not isinstance(law, str) or law not in LAWS:
+        raise ValueError(f"law {law!r} is unknown; use one of {', '.join(known)}{_nearest(law, known)}")
+    kind, needed, optional = LAWS[law]
     values = {key: value for key, value in config.items() if key != "law"}
     if law == "plane_stress":
         # Its name follows from that of its law.
@@ -68,6 +77,23 @@ def material_from_config(config: Mapping[str, Any]) -> Material:
     if law == "plane_stress":
         return PlaneStress(material_from_config(values["material"]))
     return LinearIsotropic.from_young(**values) if needed == _YOUNG else kind(**values)
+
+
+def _own_material(law: str, values: dict[str, Any]) -> Material:
+    own = own_law(law)
+    assert own is not None
+    known = (*own.needed, *own.optional, "name")
+    for key in values:
+        if key not in known:
+            raise ValueError(f"law {law!r} has no value {key!r}; it takes {', '.join(known)}{_nearest(key, known)}")
+    for key in own.needed:
+        if key not in values:
+            raise ValueError(f"law {law!r} needs {key}.")
+    name = values.pop("name", None)
+    material = own.kind(**values)
+    if name is not None:
+        material.name = name
+    return material
 
 
 def _check_keys(law: str, values: Mapping[str, Any], needed: tuple[str, ...], optional: tuple[str, ...]) -> None:
