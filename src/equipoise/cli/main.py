@@ -32,6 +32,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "runs": ("runs", "runs", "Compare trained runs."),
     "simulate": ("simulate", "simulate", "Run a structure with a full-field, learned or constitutive micro model."),
     "reproduce": ("reproduce", "reproduce", "Run a published method's claim and say whether it held."),
+    "cite": ("cite", "cite", "Whose work a run or a method rests on, as BibTeX."),
     "demo": ("demo", "demo", "Microstructure to structure in a few minutes, with a report."),
 }
 
