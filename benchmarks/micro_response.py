@@ -3,7 +3,7 @@
 Published: one strain a call, value and reverse-mode Jacobian of the stress branch. The batched form of the same
 (`vmap(jacrev)`) stands beside it.
 
-    python benchmarks/micro_response.py [--count 10000] [--repeats 7]
+    python benchmarks/micro_response.py [--count 10000] [--repeats 7] [--device cuda]
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from equipoise.operators.equino import EquiNO
 def seconds(work: object, count: int) -> float:
     began = time.perf_counter()
     work()  # type: ignore[operator]
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return (time.perf_counter() - began) / count
 
 
@@ -28,13 +30,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     generator = torch.Generator().manual_seed(0)
     model = EquiNO().eval()
     model.set_input_scale(torch.full((3,), 0.04, dtype=torch.float64))
     known = [torch.randn(200, k, generator=generator, dtype=torch.float64) for k in (3, 16, 16)]
     model.fit_scales(*known, torch.randn(3, 16, generator=generator, dtype=torch.float64))
+    model = model.to(arguments.device)
     strain = 0.08 * torch.rand(arguments.count, 3, generator=generator, dtype=torch.float64) - 0.04
+    strain = strain.to(arguments.device)
 
     def homogenised(one: torch.Tensor) -> torch.Tensor:
         return model.homogenised_modes @ model.stress_branch(one[None])[0]
@@ -48,7 +53,7 @@ def main() -> None:
             homogenised(row)
             single(row)
 
-    print(describe_environment())
+    print(describe_environment(), arguments.device)
     times: dict[str, list[float]] = {"one sweep": [], "vmap(jacrev)": [], "one strain a call": []}
     for _ in range(arguments.repeats + 1):
         times["one sweep"].append(seconds(lambda: model.response(strain), arguments.count))
