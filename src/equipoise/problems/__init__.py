@@ -9,6 +9,7 @@ from equipoise.problems.forced import Antiderivative, DiffusionReaction, Nonline
 from equipoise.problems.navier_stokes import navier_stokes
 from equipoise.problems.problem import Problem
 from equipoise.problems.published_matrices import DarcyPublished, HelmholtzPublished
+from equipoise.problems.reflecting_box import ReflectingBox
 from equipoise.problems.registry import PROBLEMS, make_problem
 from equipoise.problems.stochastic import RandomGrowth, RandomMedium
 from equipoise.problems.thermal import Thermal
@@ -30,6 +31,7 @@ __all__ = [
     "Problem",
     "RandomGrowth",
     "RandomMedium",
+    "ReflectingBox",
     "SpectralEvolution",
     "Thermal",
     "Transport",

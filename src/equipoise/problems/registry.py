@@ -13,6 +13,7 @@ from equipoise.problems.forced import Antiderivative, DiffusionReaction, Nonline
 from equipoise.problems.navier_stokes import navier_stokes
 from equipoise.problems.problem import Problem
 from equipoise.problems.published_matrices import DarcyPublished, HelmholtzPublished
+from equipoise.problems.reflecting_box import ReflectingBox
 from equipoise.problems.stochastic import RandomGrowth, RandomMedium
 from equipoise.problems.thermal import Thermal
 from equipoise.problems.transport import Transport
@@ -40,6 +41,7 @@ PROBLEMS: dict[str, NamedProblem] = {
     "poisson": NamedProblem("random sources and boundary values in the unit square", Poisson),
     "helmholtz": NamedProblem("waves through a random medium in the unit square", Helmholtz),
     "helmholtz-medium": NamedProblem("waves through a random conductivity, indefinite", HelmholtzMedium),
+    "reflecting-box": NamedProblem("waves between reflecting walls, driven from one side", ReflectingBox),
     "thermal": NamedProblem("heat in a slotted plate, quadratic triangles, data on two edges", Thermal),
     "darcy-published": NamedProblem("a published generator's matrices, slips included; not Darcy flow", DarcyPublished),
     "helmholtz-published": NamedProblem(
