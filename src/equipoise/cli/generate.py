@@ -108,6 +108,7 @@ FAMILIES = (
     "thermal",
     "darcy-published",
     "helmholtz-published",
+    "reflecting-box",
     "advection",
     "burgers",
     "allen-cahn",
