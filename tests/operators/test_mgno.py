@@ -50,6 +50,50 @@ def test_it_has_the_published_number_of_parameters(name: str) -> None:
     assert sum(weight.numel() for weight in MgNO(**options).parameters()) == count  # type: ignore[arg-type]
 
 
+HELMHOLTZ = {
+    "boundary": "neumann",
+    "transfer": "inner",
+    "growing": True,
+    "multigrid_bias": True,
+    "activation_norm": "layer",
+    "end": "multigrid",
+}
+
+
+def test_the_helmholtz_variant_has_the_published_levels_and_growing_channels() -> None:
+    model = MgNO(grid=(101, 101), width=20, n_layers=4, smoothing=FIVE_LEVELS, **HELMHOLTZ)  # type: ignore[arg-type]
+    cycle = model.multigrid[1]
+    shapes, field = [], noise(1, 20, 101, 101)
+    for level in range(4):
+        field = cycle.restrict_feature[level](field)
+        shapes.append((field.shape[1], field.shape[2]))
+    assert shapes == [(40, 50), (60, 24), (80, 11), (100, 5)]
+    assert [tuple(part.weight.shape[1:]) for part in cycle.prolongation] == [
+        (20, 3, 3),
+        (40, 4, 4),
+        (60, 4, 4),
+        (80, 3, 3),
+    ]
+    assert model.norms[0].weight.shape == (20, 101, 101)
+    assert model(noise(1, 1, 101, 101)).shape == (1, 1, 101, 101)
+    with pytest.raises(ValueError, match="doesn't fit activation_norm='layer'"):
+        model(noise(1, 1, 133, 101))
+
+
+def test_growing_channels_are_those_of_a_plain_layer_on_one_level() -> None:
+    plain, growing = (small(smoothing=[(2, 0)], growing=grows) for grows in (False, True))
+    inputs = noise(2, 1, 17, 17)
+    assert torch.equal(plain(inputs), growing(inputs))
+    counts = [sum(weight.numel() for weight in small(growing=grows).parameters()) for grows in (False, True)]
+    assert counts[0] < counts[1]
+
+
+def test_a_norm_before_the_activation_makes_layers_blind_to_the_size_of_their_input() -> None:
+    model = small(activation_norm="group", pointwise=False).double()
+    inputs = noise(2, 1, 17, 17).double()
+    torch.testing.assert_close(model(inputs), model(10 * inputs), rtol=1e-3, atol=1e-3)
+
+
 def test_its_configuration_survives_json_and_gives_the_same_operator() -> None:
     first = small(boundary=("periodic", "neumann"), norm="group", seed=5)
     second = MgNO(**json.loads(json.dumps(first.config)))
@@ -65,7 +109,14 @@ def test_without_biases_it_answers_nothing_with_nothing() -> None:
 
 
 @pytest.mark.parametrize("grid", [(21,), (12, 17), (9, 10, 11)])
-@pytest.mark.parametrize("options", [{}, {"norm": "layer", "multigrid_bias": True, "pointwise": False}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"norm": "layer", "multigrid_bias": True, "pointwise": False},
+        {"growing": True, "multigrid_bias": True, "activation_norm": "layer", "end": "multigrid"},
+    ],
+)
 def test_gradients_in_one_to_three_dimensions(grid: tuple[int, ...], options: dict[str, object]) -> None:
     model = small(grid=grid, in_channels=2, out_channels=2, width=2, increment=True, **options).double()
     inputs = noise(1, 2, *grid).double().requires_grad_()
@@ -119,6 +170,8 @@ def test_learning_reduces_the_error_of_a_smooth_map() -> None:
     [
         ({"width": 0}, "width=0 and n_layers=2 must be at least 1"),
         ({"increment": True, "out_channels": 2}, "adds 2 output channels to 1 input channels"),
+        ({"end": "nothing"}, "end='nothing' is unknown; use one of matrix, multigrid"),
+        ({"activation_norm": "batch"}, "activation_norm='batch' is unknown"),
         ({"grid": (4, 17)}, "too small for 3 levels"),
     ],
 )

@@ -7,6 +7,7 @@ import torch
 
 from equipoise.papers import Settings, load
 from equipoise.papers.mgno_data import Sampling, multiscale_darcy
+from equipoise.papers.mgno_helmholtz import HelmholtzSizes, helmholtz_data, run_helmholtz
 from equipoise.problems.elliptic import Darcy
 
 
@@ -35,3 +36,11 @@ def test_the_grids_lie_inside_the_square(resolution: int, first: int, stride: in
     low, high = Sampling(resolution, first, stride, count).grid.bounds[0]
     assert low == first / (resolution - 1)
     assert high == (first + stride * (count - 1)) / (resolution - 1) < 1
+
+
+def test_the_helmholtz_experiment_learns_at_a_small_size() -> None:
+    sizes = HelmholtzSizes(31, 24, 8, 8, 6, 6, width=6, layers=2, levels=3, rate=3e-3, frequency=200.0)
+    found = run_helmholtz(sizes, seed=0, device="cpu")
+    assert found["loss_fall"] < 0.8
+    data = helmholtz_data(sizes, seed=1000)
+    assert data.inputs.shape == data.outputs.shape == (40, 1, 31, 31)

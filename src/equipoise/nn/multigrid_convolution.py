@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from equipoise.nn.multigrid_levels import BOUNDARIES, TRANSFERS, kernel_sides, level_shapes, smallest_side
 
-__all__ = ["MgLinear", "channel_map", "channels_last"]
+__all__ = ["NORMS", "FieldNorm", "MgLinear", "channel_map", "channels_last"]
 
-_NORMS = ("none", "group", "layer")
+NORMS = ("none", "group", "layer")
 _CONVOLUTIONS: tuple[Any, ...] = (functional.conv1d, functional.conv2d, functional.conv3d)
 _TRANSPOSED: tuple[Any, ...] = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
 _CONVOLUTION_LAYERS: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -50,6 +50,7 @@ class MgLinear(nn.Module):
         norm: of `u + P u_coarse`, `"none"`, `"group"` (over channels and points) or `"layer"` (the same, with a weight
             for each point, so that the grid is fixed).
         bias: whether A and S have one.
+        growing: whether level l, the finest being 0, has l + 1 times the channels of f and u.
 
     Raises:
         ValueError: for a grid too small for the levels, or another option than these.
@@ -70,6 +71,7 @@ class MgLinear(nn.Module):
         restrict_residual: bool = False,
         norm: str = "none",
         bias: bool = False,
+        growing: bool = False,
     ) -> None:
         super().__init__()
         self.grid = tuple(grid)
@@ -85,21 +87,30 @@ class MgLinear(nn.Module):
         def same(inputs: int, outputs: int) -> _Convolution:
             return _Convolution(inputs, outputs, boundaries, bias=bias)
 
-        def coarser(count: int) -> _Convolution:
-            return _Convolution(count, count, boundaries, stride=2, inner=transfer == "inner")
+        # Channels of f and u at each level.
+        sources, widths = (
+            [count * (level + 1 if growing else 1) for level in range(self.n_levels)]
+            for count in (in_channels, channels)
+        )
 
-        def smoothers(count: int) -> _Smoothing:
-            return _Smoothing(_Step(same(channels, in_channels), same(in_channels, channels)) for _ in range(count))
+        def coarser(counts: list[int], level: int) -> _Convolution:
+            return _Convolution(counts[level], counts[level + 1], boundaries, stride=2, inner=transfer == "inner")
+
+        def smoothers(level: int, count: int) -> _Smoothing:
+            f, u = sources[level], widths[level]
+            return _Smoothing(_Step(same(u, f), same(f, u)) for _ in range(count))
 
         fine = range(self.n_levels - 1)
         self.first = same(in_channels, channels)
-        self.before = nn.ModuleList(smoothers(steps[i][0] - (i == 0)) for i in range(self.n_levels))
-        self.after = nn.ModuleList(smoothers(steps[i][1]) for i in fine)
-        self.restrict_data = nn.ModuleList(coarser(in_channels) for _ in fine)
-        self.restrict_feature = nn.ModuleList(coarser(channels) for _ in fine)
-        self.residual = nn.ModuleList(same(channels, in_channels) for _ in fine if restrict_residual)
-        self.prolongation = nn.ModuleList(_Prolongation(channels, shapes[i], boundaries, transfer) for i in fine)
-        self.norms = nn.ModuleList(_Norm(norm, channels, shapes[i]) for i in fine if norm != "none")
+        self.before = nn.ModuleList(smoothers(i, steps[i][0] - (i == 0)) for i in range(self.n_levels))
+        self.after = nn.ModuleList(smoothers(i, steps[i][1]) for i in fine)
+        self.restrict_data = nn.ModuleList(coarser(sources, i) for i in fine)
+        self.restrict_feature = nn.ModuleList(coarser(widths, i) for i in fine)
+        self.residual = nn.ModuleList(same(widths[i], sources[i]) for i in fine if restrict_residual)
+        self.prolongation = nn.ModuleList(
+            _Prolongation(widths[i + 1], widths[i], shapes[i], boundaries, transfer) for i in fine
+        )
+        self.norms = nn.ModuleList(FieldNorm(norm, widths[i], shapes[i]) for i in fine if norm != "none")
 
     def forward(
         self, data: Float[torch.Tensor, "batch in_channels *grid"]
@@ -228,11 +239,13 @@ class _Smoothing(nn.ModuleList):
 class _Prolongation(nn.Module):
     """Transposed convolution onto the next finer level, without a seam at periodic and mirrored ends."""
 
-    def __init__(self, channels: int, shape: tuple[int, ...], boundaries: tuple[str, ...], transfer: str) -> None:
+    def __init__(
+        self, coarse: int, fine: int, shape: tuple[int, ...], boundaries: tuple[str, ...], transfer: str
+    ) -> None:
         super().__init__()
         dim = len(shape)
         self._kernel = kernel_sides(shape, transfer)
-        self.weight = _TRANSPOSED_LAYERS[dim - 1](channels, channels, self._kernel, bias=False).weight
+        self.weight = _TRANSPOSED_LAYERS[dim - 1](coarse, fine, self._kernel, bias=False).weight
         self._convolve = _TRANSPOSED[dim - 1]
         self._continue = None if transfer == "inner" else _Continuation(boundaries)
         zeros = (1,) * dim if self._continue is None else self._continue.zeros
@@ -247,7 +260,7 @@ class _Prolongation(nn.Module):
         return self._convolve(coarse, self.weight, stride=2, padding=self._padding, output_padding=missing)
 
 
-class _Norm(nn.Module):
+class FieldNorm(nn.Module):
     """Mean zero and variance one over channels and points of a sample, then weights by channel or by value."""
 
     def __init__(self, kind: str, channels: int, shape: tuple[int, ...]) -> None:
@@ -302,7 +315,7 @@ def _check_options(
     for name, value, accepted in (
         *(("boundary", name, BOUNDARIES) for name in boundaries),
         ("transfer", transfer, TRANSFERS),
-        ("norm", norm, _NORMS),
+        ("norm", norm, NORMS),
     ):
         if value not in accepted:
             raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(accepted)}.")

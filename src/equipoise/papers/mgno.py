@@ -21,6 +21,7 @@ from equipoise.data.split import Split
 from equipoise.operators.fno import FNO
 from equipoise.operators.mgno import MgNO
 from equipoise.papers.mgno_data import Sampling, multiscale_darcy
+from equipoise.papers.mgno_helmholtz import HelmholtzSizes, run_helmholtz
 from equipoise.papers.reproduction import Outcome, Reproduction, Settings, Table
 from equipoise.spaces.norms import relative_error
 from equipoise.training.operators import TrainedOperator, predict_in_batches, train_operator
@@ -86,6 +87,9 @@ def run(settings: Settings) -> Outcome:
         "seconds_for_data": solving,
     }
     figures["verdict"] = _verdict(figures)
+    if settings.scale == "gpu":
+        settings.report("Helmholtz equation between reflecting walls")
+        figures["helmholtz"] = run_helmholtz(HelmholtzSizes(), seed=settings.seed, device=_device(settings))
     baseline = {**_medians(theirs), "seeds": theirs, "mean_of_training_solutions": _of_mean(data, sizes)}
     held = ours[0]["loss_fall"] <= 0.6 if settings.scale == "smoke" else figures["verdict"] == "shown"
     return Outcome(figures, baseline, held, _tables(figures, baseline))
@@ -114,9 +118,13 @@ def _build(name: str, sizes: _Sizes, seed: int) -> nn.Module:
     )
 
 
+def _device(settings: Settings) -> str:
+    return "cuda" if settings.scale == "gpu" and torch.cuda.is_available() else "cpu"
+
+
 def _measure_all(sizes: _Sizes, data: FieldDataset, settings: Settings) -> dict[str, list[dict[str, float]]]:
     """Both networks from every seed; on processors two at a time, on a thread each, which these sizes use best."""
-    device = "cuda" if settings.scale == "gpu" and torch.cuda.is_available() else "cpu"
+    device = _device(settings)
     jobs = [(name, settings.seed + number) for number in range(sizes.seeds) for name in ("MgNO", "FNO")]
     executor = ProcessExecutor(2) if device == "cpu" and settings.scale != "smoke" else SerialExecutor()
     rows: dict[str, list[dict[str, float]]] = {"MgNO": [{}] * sizes.seeds, "FNO": [{}] * sizes.seeds}
@@ -216,7 +224,13 @@ def _tables(figures: dict[str, Any], baseline: dict[str, Any]) -> list[Table]:
     rows.append(["MgNO / FNO", *ratios, f"{figures['parameter_ratio']:.3f}", ""])
     for name, row in PUBLISHED.items():
         rows.append([f"{name}, paper, 256²", f"{row['l2']:.2f}", "", f"{row['h1']:.2f}", str(row["parameters"]), ""])
-    return [Table(f"multiscale Darcy flow: {figures['verdict']}", header, rows)]
+    tables = [Table(f"multiscale Darcy flow: {figures['verdict']}", header, rows)]
+    if "helmholtz" in figures:
+        waves = figures["helmholtz"]
+        cells = ["MgNO", *(f"{100 * waves[name]:.2f}" for name in ("l2", "h1", "l2_of_mean")), f"{waves['parameters']:,}"]
+        header = ["relative error, %", "L2", "H1", "L2 of the mean of the training solutions", "parameters"]
+        tables.append(Table("Helmholtz equation between reflecting walls, 101²", header, [cells]))
+    return tables
 
 
 REPRODUCTION = Reproduction(
