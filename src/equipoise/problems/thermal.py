@@ -37,7 +37,7 @@ class Thermal(LinearProblem):
     """
 
     name = "thermal"
-    input_names, output_names = ("temperature", "heat_flux"), ("temperature",)
+    input_names, output_names = ("edge_temperature", "heat_flux"), ("temperature",)
     order = 2.0
     is_symmetric = is_positive_definite = True
 
