@@ -7,7 +7,7 @@ the inputs, both are one field over time. `/equipoise`, which The Well's reader 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from equipoise.data.field_dataset import FieldDataset
 from equipoise.data.sealed_file import USER_BLOCK, is_sealed, open_sealed, seal
@@ -22,7 +23,14 @@ from equipoise.data.whole_files import check_room, whole_file
 from equipoise.errors import FormatError
 from equipoise.spaces.grid import Grid
 
-__all__ = ["FIELD_FORMAT_VERSION", "NotFieldsError", "read_fields", "write_field_parts", "write_fields"]
+__all__ = [
+    "FIELD_FORMAT_VERSION",
+    "NotFieldsError",
+    "read_fields",
+    "write_field_parts",
+    "write_fields",
+    "write_placed_fields",
+]
 
 FIELD_FORMAT_VERSION = 1
 _FORMAT = "equipoise fields"
@@ -58,22 +66,52 @@ def write_field_parts(path: str | Path, parts: Iterable[FieldDataset], count: in
     Raises:
         As `write_fields`; and `ValueError` where the parts hold another number of samples.
     """
+
+    def placed() -> Iterator[tuple[FieldDataset, NDArray[np.int64]]]:
+        first = 0
+        for part in parts:
+            yield part, np.arange(first, first + len(part))
+            first += len(part)
+
+    write_placed_fields(path, placed(), count, name=name)
+
+
+def write_placed_fields(
+    path: str | Path,
+    parts: Iterable[tuple[FieldDataset, NDArray[np.int64]]],
+    count: int,
+    *,
+    name: str | None = None,
+) -> None:
+    """Write the samples of several data sets on one grid to given places of one file.
+
+    Args:
+        path, name: see `write_fields`. parts: each with the places of its samples; together they fill the file.
+        count: places.
+
+    Raises:
+        As `write_fields`; and `ValueError` for places that are not each filled once.
+    """
     path, remaining = Path(path), iter(parts)
-    first = next(remaining)
+    first, leading = next(remaining)
     dropped = _dropped_axes(first)
     check_room(path, _FRAME_BYTES + count * (first.inputs[0].nbytes + first.outputs[0].nbytes))
     with whole_file(path) as scratch:
-        written = 0
+        filled = np.zeros(count, dtype=np.int64)
         with h5py.File(scratch, "w", userblock_size=USER_BLOCK) as file:
             _write_frame(file, first, count, name or path.stem)
             fields = file["t0_fields"]
-            for part in chain([first], remaining):
+            for part, places in chain([(first, leading)], remaining):
                 part.check_finite()
-                _write_channels(fields, part, count, written, dropped)
-                written += len(part)
+                if len(places) and (places.min() < 0 or places.max() >= count):
+                    filled = np.append(filled, np.zeros(len(places), dtype=np.int64))
+                    break
+                np.add.at(filled, places, 1)
+                _write_channels(fields, part, count, places, dropped)
             fields.attrs["field_names"] = _names(list(fields))
-        if written != count:
-            raise ValueError(f"{written} samples were given for {path}; {count} were announced.")
+        if len(filled) > count or (filled != 1).any():
+            written = len(filled) if len(filled) > count else int(filled.sum())
+            raise ValueError(f"{written} samples were given for {path}; {count} were announced, each once.")
         seal(scratch)
 
 
@@ -155,19 +193,19 @@ def _write_frame(file: h5py.File, data: FieldDataset, count: int, name: str) -> 
         own.attrs[key] = json.dumps(value)
 
 
-def _write_channels(group: h5py.Group, data: FieldDataset, count: int, first: int, dropped: int) -> None:
-    """Write samples from the given number on; the fields are made with the first of them."""
+def _write_channels(group: h5py.Group, data: FieldDataset, count: int, places: NDArray[np.int64], dropped: int) -> None:
+    """Write samples to their places; the fields are made with the first of them."""
     dim = data.grid.dim
     if data.times:
         series = torch.cat([data.inputs, data.outputs], 1)
-        _write_field(group, data.input_names[0], series, count, first, [True] * dim, is_in_time=True)
+        _write_field(group, data.input_names[0], series, count, places, [True] * dim, is_in_time=True)
         return
     varying = [False] * dropped + [True] * (dim - dropped)
     for channel, name in enumerate(data.input_names):
-        _write_field(group, name, data.inputs[:, channel], count, first, varying, is_in_time=False)
+        _write_field(group, name, data.inputs[:, channel], count, places, varying, is_in_time=False)
     for channel, name in enumerate(data.output_names):
         values = data.outputs[:, channel : channel + 1]
-        _write_field(group, name, values, count, first, [True] * dim, is_in_time=True)
+        _write_field(group, name, values, count, places, [True] * dim, is_in_time=True)
 
 
 def _write_field(
@@ -175,7 +213,7 @@ def _write_field(
     name: str,
     values: torch.Tensor,
     count: int,
-    first: int,
+    places: NDArray[np.int64],
     varying: list[bool],
     *,
     is_in_time: bool,
@@ -185,7 +223,12 @@ def _write_field(
         made = group.create_dataset(name, shape=(count, *array.shape[1:]), dtype=array.dtype)
         made.attrs["dim_varying"] = np.array(varying)
         made.attrs.update(sample_varying=True, time_varying=is_in_time)
-    group[name][first : first + len(array)] = array
+    if len(places) and (np.diff(places) == 1).all():
+        group[name][places[0] : places[0] + len(array)] = array
+        return
+    # One by one: a list of places would cost HDF5 far more.
+    for place, values in zip(places, array, strict=True):
+        group[name][int(place)] = values
 
 
 def _read(file: h5py.File, path: Path) -> FieldDataset:

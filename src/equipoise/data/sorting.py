@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-__all__ = ["METHODS", "Sorting", "consecutive_chunks", "sort_inputs"]
+__all__ = ["METHODS", "Sorting", "consecutive_chunks", "low_modes", "sort_inputs"]
 
 METHODS = ("auto", "greedy", "reduced", "grouped", "tree")
 EXACT_LIMIT = 10_000
@@ -184,21 +184,24 @@ def _worth_a_table(part: Array) -> bool:
     return part.shape[1] > 16 and len(part) <= EXACT_LIMIT
 
 
+def low_modes(fields: Array) -> Array:
+    """The first 12 cosine modes of fields `(n, ...)` along each axis that is longer than 24 points."""
+    axes = tuple(axis for axis in range(1, fields.ndim) if fields.shape[axis] > 2 * _MODES)
+    if not axes:
+        return fields
+    waves = {axis: _low_waves(fields.shape[axis]) for axis in axes}
+    blocks = []
+    for start in range(0, len(fields), 256):
+        block = fields[start : start + 256]
+        for axis in axes:
+            block = np.moveaxis(np.tensordot(block, waves[axis], axes=(axis, 0)), -1, axis)
+        blocks.append(block)
+    return np.concatenate(blocks)
+
+
 def _reduced(fields: Array, extra: Sequence[Array], components: int) -> Array:
     """Principal components of the low cosine modes, largest first, with the extra parameters beside them."""
-    count = len(fields)
-    axes = tuple(axis for axis in range(1, fields.ndim) if fields.shape[axis] > 2 * _MODES)
-    low = fields
-    if axes:
-        waves = {axis: _low_waves(fields.shape[axis]) for axis in axes}
-        blocks = []
-        for start in range(0, count, 256):
-            block = fields[start : start + 256]
-            for axis in axes:
-                block = np.moveaxis(np.tensordot(block, waves[axis], axes=(axis, 0)), -1, axis)
-            blocks.append(block)
-        low = np.concatenate(blocks)
-    flat = _flat(low)
+    flat = _flat(low_modes(fields))
     flat = flat - flat.mean(axis=0)
     if flat.shape[1] > components:
         flat = _principal(flat, components)

@@ -76,6 +76,7 @@ class EllipticProblem(LinearProblem):
         self.grid = grid
         self._pattern = StencilPattern(grid.shape)
         self._inside = self._pattern.inside
+        self.lattice = tuple(points - 2 for points in grid.shape), grid.spacings
 
     @abstractmethod
     def fields(self, inputs: torch.Tensor) -> EllipticFields:

@@ -37,10 +37,13 @@ class LinearProblem(Problem):
     Attributes:
         is_symmetric: whether all matrices equal their transposes.
         is_positive_definite: whether all are symmetric positive definite.
+        lattice: shape and spacings of the grid points that are the unknowns, in their order and with values of zero
+            all round, or `None` where they are something else.
     """
 
     is_symmetric: bool = False
     is_positive_definite: bool = False
+    lattice: tuple[tuple[int, ...], tuple[float, ...]] | None = None
 
     @abstractmethod
     def assemble(self, inputs: Float[torch.Tensor, "inputs ..."]) -> System:

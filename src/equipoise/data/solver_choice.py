@@ -1,0 +1,174 @@
+"""Which solver suits a linear family: candidates are timed on a first batch of its systems, and the fastest is kept.
+
+The answer depends on the machine and on what is installed, so it is noted with its timings in the file that it makes.
+How a chunk is then solved is in `linear_chains.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from equipoise.data.linear_chains import ITERATIVE_TOLERANCE, SOLVERS, Chain, Recipe, check_tolerance, make_recipe
+from equipoise.data.sorting import sort_inputs
+from equipoise.errors import ConvergenceError
+from equipoise.problems.linear_problem import LinearProblem
+from equipoise.solvers.linear import pardiso_is_available
+
+__all__ = ["TRIAL", "SolverChoice", "choose_solver"]
+
+TRIAL = 12
+"""Samples of the first batch."""
+
+_WORTH_SECONDS = 1.0
+_TRIAL_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class SolverChoice:
+    """A solver and how it was chosen; `str` is one line for the user.
+
+    Attributes:
+        solver: name in `SOLVERS`. asked: the same, or `"auto"`. tolerance: relative residual; `None` is round-off.
+        recipe: the solver in words.
+        timings: median seconds of one system, by solver, one thread. left_out: why others were not timed or kept.
+        seconds: that the trial took.
+    """
+
+    solver: str
+    asked: str
+    tolerance: float | None
+    recipe: str
+    timings: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        if self.asked != "auto":
+            return f"solver {self.recipe}, {self._accuracy}"
+        words = ", ".join(
+            f"{name} {1e3 * seconds:.3g}" for name, seconds in sorted(self.timings.items(), key=lambda item: item[1])
+        )
+        reasons = "".join(f"; no {name}: {reason.rstrip('.')}" for name, reason in self.left_out.items())
+        return f"solver auto: {self.recipe}, {self._accuracy}; ms a system: {words}{reasons}"
+
+    @property
+    def _accuracy(self) -> str:
+        return "to round-off" if self.tolerance is None else f"tolerance {self.tolerance:g}"
+
+    def document(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**vars(self), "timings": dict(self.timings), "left_out": dict(self.left_out)}
+
+    @classmethod
+    def from_document(cls, values: Mapping[str, Any]) -> SolverChoice:
+        """The choice that `document` described."""
+        return cls(**values)
+
+
+def choose_solver(
+    problem: LinearProblem, inputs: torch.Tensor, *, asked: str, tolerance: float | None, count: int
+) -> SolverChoice:
+    """The solver asked for, or the fastest on a first batch.
+
+    Candidates are given up once they are clearly slower than the best so far. Where all samples together take about a
+    second, no others are timed.
+
+    Args:
+        problem: the family. inputs: the first batch, `(n, inputs, *grid)`; `TRIAL` samples are enough.
+        asked: `"auto"` or a name in `SOLVERS`. tolerance: relative residual, or `None`. count: samples in all.
+
+    Raises:
+        ValueError: for an unknown or unusable solver, or a tolerance out of range.
+        ConvergenceError: where no candidate solves the first batch.
+    """
+    check_tolerance(tolerance)
+    if asked != "auto":
+        recipe = make_recipe(asked, problem)
+        return SolverChoice(asked, asked, _tolerance(recipe, tolerance), _words(recipe))
+    began = time.perf_counter()
+    inputs = inputs[torch.as_tensor(sort_inputs(problem.features(inputs)).order)]
+    size, dim = len(problem.assemble(inputs[0])[1]), problem.grid.dim
+    recipes: dict[str, Recipe] = {}
+    timings: dict[str, float] = {}
+    left_out: dict[str, str] = {}
+    for name in SOLVERS if dim < 3 else ("spectral", "amg", "skr", "gmres", "reuse", "direct"):
+        best = min(timings.values(), default=math.inf)
+        if best * count < _WORTH_SECONDS:
+            left_out[name] = f"all samples take {best * count:.1g} s as it is"
+            continue
+        reason = _hopeless(size, dim, best) if name in ("direct", "reuse") else None
+        if reason is None:
+            try:
+                recipes[name] = make_recipe(name, problem)
+                timings[name] = _seconds(Chain(problem, recipes[name], tolerance), inputs, best)
+            except (ValueError, ConvergenceError, MemoryError) as error:
+                reason = str(error)
+        if reason is not None:
+            left_out[name] = reason
+    if not timings:
+        reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in left_out.items())
+        raise ConvergenceError(f"no solver manages the first samples of {problem.name}: {reasons}.")
+    name = min(timings, key=lambda candidate: timings[candidate])
+    recipe = recipes[name]
+    seconds = time.perf_counter() - began
+    return SolverChoice(name, "auto", _tolerance(recipe, tolerance), _words(recipe), timings, left_out, seconds)
+
+
+def _tolerance(recipe: Recipe, tolerance: float | None) -> float | None:
+    return tolerance if tolerance is not None or recipe.name == "direct" else ITERATIVE_TOLERANCE
+
+
+def _words(recipe: Recipe) -> str:
+    if recipe.name == "direct":
+        return f"direct ({'PARDISO' if pardiso_is_available() else 'SuperLU'})"
+    return str(recipe)
+
+
+def _seconds(chain: Chain, inputs: torch.Tensor, best: float) -> float:
+    """Median time of a system once the chain is under way; `ConvergenceError` where one is not solved."""
+    times: list[float] = []
+    began = last = time.perf_counter()
+
+    def after(row: int) -> bool:
+        nonlocal last
+        now = time.perf_counter()
+        times.append(now - last)
+        last = now
+        least = min(times[1:], default=math.inf)
+        slow = math.isfinite(least) and (least > 10 * best or (len(times) > 4 and least > 3 * best))
+        return slow or now - began > _TRIAL_SECONDS
+
+    solved = chain(inputs, after=after)
+    if solved.failures:
+        row, note = next(iter(solved.failures.items()))
+        raise ConvergenceError(f"sample {row} of the first batch failed: {note}")
+    # The first system pays for the analysis, and whoever learns does so in the first half.
+    return statistics.median(times[len(times) // 2 :] if chain.recipe.learns else times[1:] or times)
+
+
+def _hopeless(size: int, dim: int, best: float) -> str | None:
+    """Why a factorisation is not worth trying, from the known growth of its fill and flops with nested dissection."""
+    log = max(1.0, math.log2(size))
+    entries, flops = (8 * size * log, 10 * size**1.5 * log) if dim < 3 else (10 * size ** (4 / 3), 10.0 * size**2)
+    if (needed := 12 * entries) > 0.5 * _free_memory():
+        return f"a factorisation of {size} unknowns would take about {needed / 1e9:.0f} GB"
+    # Nothing factorises faster than 10^11 operations a second on one thread.
+    if (seconds := flops / 1e11) > 10 * best:
+        return f"a factorisation of {size} unknowns would take more than {seconds:.2g} s"
+    return None
+
+
+def _free_memory() -> float:
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return float(np.inf)
