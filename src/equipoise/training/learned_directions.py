@@ -1,0 +1,239 @@
+"""Training of networks that propose search directions: no solutions, no simulations, an empty box.
+
+A network learns to leave a small residual after one line search from combinations of Ritz vectors. It is chosen among
+its states by the iterations it needs on boxes with obstacles, which it is not trained on, and passed on from a coarse
+grid to a finer one. Run folders stand in `direction_runs.py`.
+
+Source: Kaneda et al. (2023), for the objective and the vectors.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import nn
+
+from equipoise.operators.direction_net import DirectionNet, network_direction
+from equipoise.problems.obstacles import empty_box, random_obstacles
+from equipoise.problems.pressure import PressurePoisson, smooth_divergence
+from equipoise.solvers.learned_directions import conjugate_directions
+from equipoise.solvers.ritz import RitzVectors, ritz_vectors
+from equipoise.training.phases import Phase
+from equipoise.training.trainer import Trainer
+
+__all__ = [
+    "DirectionObjective",
+    "Stage",
+    "TrainedDirections",
+    "curriculum",
+    "residual_after_line_search",
+    "train_directions",
+    "within_seconds",
+]
+
+Tensors = dict[str, torch.Tensor]
+
+
+def residual_after_line_search(
+    residual: Float[torch.Tensor, " n *grid"],
+    direction: Float[torch.Tensor, " n *grid"],
+    image: Float[torch.Tensor, " n *grid"],
+) -> Float[torch.Tensor, " n"]:
+    """`|b - s A f|^2` of each unit residual b, with `s = f.b / f.Af`, the step of least energy; `image` is `A f`.
+
+    The squared residual that the solver has after its first step: 1 is no progress. Scale and sign of f cancel.
+    """
+    b, f, af = residual.flatten(1), direction.flatten(1), image.flatten(1)
+    step = (f * b).sum(1) / (f * af).sum(1)
+    return (b - step[:, None] * af).square().sum(1)
+
+
+class DirectionObjective:
+    """Mean of `residual_after_line_search` over random combinations of Ritz vectors.
+
+    Args:
+        system: the matrix. ritz: its Ritz vectors. count: number of combinations. seed: of them.
+    """
+
+    def __init__(self, system: PressurePoisson, ritz: RitzVectors, *, count: int, seed: int = 0) -> None:
+        self.system, self.ritz, self.size = system, ritz, count
+        generator = torch.Generator().manual_seed(seed)
+        # Coefficients are kept, not vectors: there may be more of those than fit.
+        self.coefficients = ritz.coefficients(count, generator).to(ritz.vectors)
+
+    def __call__(self, model: nn.Module, samples: torch.Tensor | None) -> Mapping[str, torch.Tensor]:
+        chosen = slice(None) if samples is None else samples.to(self.coefficients.device)
+        residual = self.ritz.combine(self.coefficients[chosen])
+        direction = self.system.project(model(residual[:, None])[:, 0])
+        return {"residual": residual_after_line_search(residual, direction, self.system.apply(direction)).mean()}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Training on one grid.
+
+    Attributes:
+        size: cells along each side. steps: of Adam. batch_size: vectors in a step. learning_rate: at its largest.
+        ritz: steps of Lanczos. vectors: combinations of Ritz vectors. validations: choices among states of the network.
+    """
+
+    size: int
+    steps: int
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    ritz: int = 300
+    vectors: int = 3000
+    validations: int = 6
+
+    def __post_init__(self) -> None:
+        if self.size < 4 or self.size % 2:
+            raise ValueError(f"size={self.size} must be even and at least 4.")
+        if min(self.steps, self.batch_size, self.ritz, self.vectors, self.validations) < 1:
+            raise ValueError(f"{self} needs positive numbers.")
+
+
+def curriculum(size: int, *, dim: int, started: bool = False, generous: bool = False) -> tuple[Stage, ...]:
+    """Stages that lead to a grid of `size` cells along each side, doubling from 32 in the plane and 16 in space.
+
+    Args:
+        started: from the weights of a coarser grid; then the last stage alone.
+        generous: more steps in larger batches, for an accelerator. Otherwise minutes on two cores.
+    """
+    sizes = [size]
+    while sizes[0] % 4 == 0 and sizes[0] // 2 >= (32 if dim == 2 else 16):
+        sizes.insert(0, sizes[0] // 2)
+    stages = []
+    for place, n in enumerate(sizes[-1:] if started else sizes):
+        fresh = place == 0 and not started
+        cells = n**dim
+        if generous:
+            batch, ritz = (16, 1000) if cells < 10**6 else (4, 500)
+            stage = Stage(n, 4000 if fresh else 2500, batch, 2e-3 if fresh else 1e-3, ritz, 20_000)
+        else:
+            batch = 16 if cells <= 1024 else 8 if cells <= 4096 else 4
+            stage = Stage(n, 800 if fresh else 700, batch, 2e-3 if fresh else 1e-3, 300 if fresh else 600)
+        stages.append(replace(stage, ritz=min(stage.ritz, cells)))
+    return tuple(stages)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedDirections:
+    """A network after its stages.
+
+    Attributes:
+        network: with the weights of the last stage. weights: of each stage, by cells along a side.
+        iterations: that each stage's weights need on the held-out boxes with obstacles, a mean.
+        rows: history of all stages. seconds: wall time with everything.
+    """
+
+    network: DirectionNet
+    weights: Mapping[int, Tensors]
+    iterations: Mapping[int, float]
+    rows: Sequence[Mapping[str, float]]
+    seconds: float
+
+
+def train_directions(
+    network: DirectionNet,
+    stages: Sequence[Stage],
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_row: Callable[[Mapping[str, float]], None] | None = None,
+) -> TrainedDirections:
+    """Train a network through its stages; it is changed in place and moved to the device.
+
+    At each validation, and at the end of a stage, the network solves boxes with random obstacles; the state with the
+    fewest iterations is kept. Pass `seed` for the vectors, batches and right-hand sides.
+
+    Raises:
+        ConvergenceError: for a loss that is not finite.
+    """
+    began = time.perf_counter()
+    network.to(device)
+    weights: dict[int, Tensors] = {}
+    iterations: dict[int, float] = {}
+    rows: list[Mapping[str, float]] = []
+
+    def record(row: Mapping[str, float]) -> None:
+        rows.append({**row, "phase": float(len(weights)), "size": float(stage.size)})
+        if on_row is not None:
+            on_row(rows[-1])
+
+    for stage in stages:
+        shape = (stage.size,) * int(network.config["dim"])
+        trainer = Trainer(
+            network,
+            _objective(stage, shape, seed, device),
+            seed=seed,
+            record_every=20,
+            on_row=record,
+            validate=_Iterations(shape, seed, device),
+            validate_every=max(1, stage.steps // stage.validations),
+        )
+        phase = Phase(steps=stage.steps, batch_size=stage.batch_size, learning_rate=stage.learning_rate)
+        trainer.fit([phase])
+        assert trainer.best is not None
+        network.load_state_dict(trainer.best)
+        iterations[stage.size] = trainer.history.best_metric
+        weights[stage.size] = trainer.best
+    return TrainedDirections(network, weights, iterations, rows, time.perf_counter() - began)
+
+
+def _objective(stage: Stage, shape: tuple[int, ...], seed: int, device: torch.device | str) -> DirectionObjective:
+    system = PressurePoisson(empty_box(shape)[None])
+    generator = torch.Generator(device).manual_seed(seed)
+    ritz = ritz_vectors(system.apply, shape, stage.ritz, generator, dtype=torch.float32)
+    return DirectionObjective(system, ritz, count=stage.vectors, seed=seed + 1)
+
+
+class _Iterations:
+    """Mean iterations to 1e-4 on boxes with random obstacles, by which states of a network are chosen."""
+
+    def __init__(self, shape: tuple[int, ...], seed: int, device: torch.device | str, *, count: int = 4) -> None:
+        generator = torch.Generator().manual_seed(77_000 + seed)
+        fluid = torch.stack([random_obstacles(shape, generator) for _ in range(count)])
+        self._system = PressurePoisson(fluid)
+        self._rhs = smooth_divergence(self._system, count, generator).to(device)
+        self._limit = 4 * max(shape)
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, DirectionNet)
+        system = self._system
+        solution = conjugate_directions(
+            system.apply,
+            self._rhs,
+            network_direction(model),
+            project=system.project,
+            maxiter=self._limit,
+            throw=False,
+        )
+        # Where the limit is reached, the decades that were left tell states apart.
+        left = (solution.residual.clamp_min(1e-30).log10() + 4).clamp_min(0)
+        return {"iterations": float((solution.iterations + left).mean())}
+
+
+def within_seconds(
+    network: DirectionNet, stages: Sequence[Stage], seconds: float, *, device: torch.device | str = "cpu"
+) -> tuple[Stage, ...]:
+    """The stages with as many steps as fit into the time given, shared equally; measured on a copy of the network."""
+    found = []
+    for stage in stages:
+        shape = (stage.size,) * int(network.config["dim"])
+        twin = copy.deepcopy(network).to(device)
+        objective = _objective(replace(stage, ritz=2), shape, 0, device)
+        samples = torch.arange(min(stage.batch_size, stage.vectors))
+        times = []
+        for _ in range(4):
+            began = time.perf_counter()
+            objective(twin, samples)["residual"].backward()
+            if torch.device(device).type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - began)
+        found.append(replace(stage, steps=max(10, int(seconds / len(stages) / (1.15 * min(times))))))
+    return tuple(found)
