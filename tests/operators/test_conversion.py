@@ -265,28 +265,101 @@ class Sliced(nn.Module):
 
 
 class Windows(nn.Module):
-    """Attention within blocks of four points, cut by `view`: nothing in its calls counts points."""
+    """Attention within blocks of four points, or within a fixed number of blocks, cut by `view`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cut: str = "view", fixed: str = "points") -> None:
         super().__init__()
+        self.cut, self.fixed = cut, fixed
         self.embed, self.attention = nn.Conv2d(1, 8, 1), nn.MultiheadAttention(8, 2, batch_first=True)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         field = self.embed(inputs)
         batch, width, height, breadth = field.shape
-        blocks = field.view(batch, width, height // 4, 4, breadth // 4, 4).permute(0, 2, 4, 3, 5, 1)
-        tokens = blocks.reshape(-1, 16, width)
+        h, w = (4, 4) if self.fixed == "points" else (height // 4, breadth // 4)
+        if self.cut == "view":
+            blocks = field.view(batch, width, height // h, h, breadth // w, w).permute(0, 2, 4, 3, 5, 1)
+        elif self.cut == "channels last":
+            last = field.permute(0, 2, 3, 1).reshape(batch, height // h, h, breadth // w, w, width)
+            blocks = last.permute(0, 1, 3, 2, 4, 5).contiguous()
+        else:
+            blocks = field.unflatten(3, (breadth // w, w)).unflatten(2, (height // h, h)).permute(0, 2, 4, 3, 5, 1)
+        tokens = blocks.reshape(-1, h * w, width)
         mixed = self.attention(tokens, tokens, tokens)[0].view(blocks.shape)
         return mixed.permute(0, 5, 1, 3, 2, 4).reshape(field.shape)
 
 
-def test_blocks_cut_by_view_show_in_the_gap_alone() -> None:
+@pytest.mark.parametrize("cut", ["view", "channels last", "unflatten"])
+@pytest.mark.parametrize("method", ["fixed-offsets", "interpolated-kernels"])
+def test_windows_cut_in_tensor_form_are_refused_by_name(cut: str, method: str) -> None:
+    network = nn.Sequential(nn.Identity(), Windows(cut=cut))
+    with pytest.raises(ValueError, match=r"1 \(Windows\) cuts 16 points into windows of 4 by .*method='resampling'"):
+        to_operator(network, GRID, in_channels=1, method=method)
+    assert to_operator(network, GRID, in_channels=1, method="resampling")(_field(32).float()).shape[2:] == (32, 32)
+
+
+def test_a_fixed_number_of_windows_keeps_its_share_of_the_box_and_is_taken() -> None:
     torch.manual_seed(0)
-    gap = to_operator(Windows(), GRID).consistency_gap
+    network = Windows(fixed="number")
+    gaps = [to_operator(network, Grid((n, n), (), True)).consistency_gap or 1.0 for n in (16, 32)]
+    assert gaps[1] < 0.6 * gaps[0] < 0.05
+
+
+def test_windows_of_a_class_that_is_kept_are_its_own_affair_and_show_in_the_gap() -> None:
+    torch.manual_seed(0)
+    gap = to_operator(nn.Sequential(Windows()), GRID, in_channels=1, keep=(Windows,)).consistency_gap
     assert gap is not None
     assert gap > 0.05
     convolution = to_operator(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), GRID, in_channels=1)
     assert convolution.consistency_gap == 0.0
+
+
+class Merging(nn.Module):
+    """Four phases of the points as channels, by slices, as windows are merged; and back by `reshape`."""
+
+    def __init__(self, *, back: bool) -> None:
+        super().__init__()
+        self.back, self.mix = back, nn.Conv2d(4, 4, 1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if not self.back:
+            phases = [inputs[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+            return F.interpolate(self.mix(torch.cat(phases, 1)), scale_factor=2)
+        batch, _, height, width = inputs.shape
+        mixed = self.mix(inputs.expand(-1, 4, -1, -1)).view(batch, 1, 2, 2, height, width)
+        fine = mixed.permute(0, 1, 4, 2, 5, 3).reshape(batch, 1, 2 * height, 2 * width)
+        return F.avg_pool2d(fine, 2)
+
+
+def test_phases_of_points_taken_by_slices_or_placed_by_reshape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(Merging\) takes one point in 2 by a slice"):
+        to_operator(Merging(back=False), GRID, in_channels=1)
+    with pytest.raises(ValueError, match=r"\(Merging\) places 2 values at each point of a coarser grid by reshape"):
+        to_operator(Merging(back=True), GRID, in_channels=1)
+
+
+class Heads(nn.Module):
+    """Attention written out: heads are cut from channels, tokens are joined from axes and parted again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(8, 24)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        field = inputs.expand(-1, 8, -1, -1)
+        tokens = field.flatten(2).transpose(1, 2)
+        batch, count, width = tokens.shape
+        q, k, v = self.project(tokens).view(batch, count, 3, 2, width // 2).permute(2, 0, 3, 1, 4)
+        mixed = torch.softmax(q @ k.transpose(-1, -2) / 2, -1) @ v
+        joined = mixed.transpose(1, 2).reshape(batch, count, width)
+        scale = joined.reshape(batch, -1).square().mean(1).sqrt()
+        return (joined / scale[:, None, None]).transpose(1, 2).reshape(field.shape)
+
+
+def test_heads_and_tokens_are_no_windows() -> None:
+    torch.manual_seed(0)
+    gap = to_operator(Heads(), GRID, in_channels=1).consistency_gap
+    assert gap is not None
+    assert gap < 1e-3
 
 
 def test_a_table_whose_layout_is_unknown_is_refused_by_name() -> None:

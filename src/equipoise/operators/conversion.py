@@ -19,6 +19,7 @@ from equipoise.operators.consistency import trigonometric_field
 from equipoise.operators.conversion_inspection import ModulePath, Watch
 from equipoise.operators.conversion_rules import Converted, Refused, convert_layer, table_layout
 from equipoise.operators.function_calls import CONVERTED_CALLS, FunctionCall, FunctionCalls
+from equipoise.operators.grid_reshapes import GridReshape, counted_points
 from equipoise.spaces.grid import Grid
 
 __all__ = ["METHODS", "Change", "ConvertedOperator", "Method", "to_operator"]
@@ -139,8 +140,9 @@ def to_operator(
         in_channels: of the input, where `module.config`, `module.in_channels` or its first layer does not tell.
         keep: classes of your own that act on channels or are operators already; they are left as they are.
 
-    What happens in tensor form alone, such as windows of attention cut by `view` and `permute`, can't be seen: look at
-    `consistency_gap`.
+    Windows that `view`, `reshape` or a slice with a step cuts out of the grid, as shifted-window attention does, are
+    found by running on two grids, and refused. What else counts points in tensor form alone, such as positions gathered
+    by an index, can't be seen: look at `consistency_gap`.
 
     Raises:
         ValueError: for layers that can't be converted, naming all by path and type; or where the network does not run
@@ -183,11 +185,13 @@ class _Walk:
         self.owned: dict[int, str] = {}
         self.tables: list[tuple[str, nn.Module, str]] = []
         self.done: dict[int, nn.Module] = {}
+        self.kept: list[str] = []
 
     def visit(self, parent: nn.Module, name: str, path: str) -> None:
         """Convert one module, and its children where the table does not know it."""
         module: nn.Module = getattr(parent, name)
         if isinstance(module, self.keep) or type(module).__module__.startswith(_OPERATOR_LAYERS):
+            self.kept.append(path)
             return
         if id(module) in self.done:
             # A layer that is used twice stays one layer.
@@ -215,6 +219,7 @@ class _Inspection:
         self.network, self.resolution, self.walk = network, resolution, walk
         self.path = ModulePath(network)
         self.calls: list[FunctionCall] = []
+        self.reshapes: list[GridReshape] = []
         self.gap: float | None = None
 
     @torch.no_grad()
@@ -239,7 +244,7 @@ class _Inspection:
                     f"the network does not run on {channels} channels and the grid {training.shape}, at "
                     f"{self.path.current or '(network)'}: {error}; is in_channels right?"
                 ) from error
-            self.calls = watch.calls
+            self.calls, self.reshapes = watch.calls, watch.reshapes
             self.walk.changes += [
                 Change(call.path, f"functional.{call.function}", CONVERTED_CALLS[call.function]) for call in self.calls
             ]
@@ -260,6 +265,8 @@ class _Inspection:
                 with self.resolution.at(fine.shape), self._watch(self.calls) as watch:
                     answer = self.network(inputs)
                 self._note(watch)
+                for path, reason in counted_points(self.reshapes, watch.reshapes).items():
+                    self.walk.refusals.setdefault(path, reason)
                 return answer
             except Exception as error:
                 failed = self.path.current
@@ -269,7 +276,7 @@ class _Inspection:
                     return None
 
     def _watch(self, calls: list[FunctionCall] | None) -> Watch:
-        return Watch(self.resolution, self.path, self.walk.owned, calls)
+        return Watch(self.resolution, self.path, self.walk.owned, calls, tuple(self.walk.kept))
 
     def _note(self, watch: Watch) -> None:
         for path, reason in watch.refusals.items():

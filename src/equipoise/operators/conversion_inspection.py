@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from equipoise.nn.resolution import Resolution
 from equipoise.operators.function_calls import FunctionCall, FunctionCalls, described
+from equipoise.operators.grid_reshapes import GridReshape, described_reshape
 
 __all__ = ["ModulePath", "Watch"]
 
@@ -71,6 +72,7 @@ class Watch(TorchFunctionMode):
     Args:
         resolution: shared with the network. path: of the module at work.
         owned: parameters of modules that the table of layers does not know, by identity, with their names.
+        kept: paths of modules that are left as they are; what they do inside is their own.
         calls: that training makes, once they are known; they are converted then.
     """
 
@@ -80,9 +82,11 @@ class Watch(TorchFunctionMode):
         path: ModulePath,
         owned: dict[int, str],
         calls: list[FunctionCall] | None = None,
+        kept: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
-        self.resolution, self.path, self.owned = resolution, path, owned
+        self.resolution, self.path, self.owned, self.kept = resolution, path, owned, kept
+        self.reshapes: list[GridReshape] = []
         self.calls: list[FunctionCall] = []
         self.converting = None if calls is None else FunctionCalls(resolution, calls)
         self.refusals: dict[str, str] = {}
@@ -104,11 +108,20 @@ class Watch(TorchFunctionMode):
             self.refusals[self.path.current] = f"takes {wanted} values and gets {found}: it is tied to one grid"
             return args[0].new_zeros(*args[0].shape[:-1], args[1].shape[0])
         if self.converting is not None:
-            return self.converting.__torch_function__(func, types, args, kwargs)
-        call = described(name, args, kwargs, self.resolution, path=self.path.current)
-        if call is not None:
-            self.calls.append(call)
-        return func(*args, **kwargs)
+            result = self.converting.__torch_function__(func, types, args, kwargs)
+        else:
+            call = described(name, args, kwargs, self.resolution, path=self.path.current)
+            if call is not None:
+                self.calls.append(call)
+            result = func(*args, **kwargs)
+        if not self.resolution.is_inside and not self._is_kept():
+            reshape = described_reshape(name, args, result, path=self.path.current)
+            if reshape is not None:
+                self.reshapes.append(reshape)
+        return result
+
+    def _is_kept(self) -> bool:
+        return any(self.path.current == path or self.path.current.startswith(f"{path}.") for path in self.kept)
 
     def _look(self, name: str, args: tuple[Any, ...]) -> None:
         if name in _BY_POINTS and not _is_pointwise(name, args):

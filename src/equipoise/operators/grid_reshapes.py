@@ -1,0 +1,111 @@
+"""Axes of a grid cut and joined by `view`, `reshape` and slices with steps inside the `forward` of a network.
+
+A network that runs on two grids shows which axes follow the grid. A window of four points cut out of such an axis is
+half as large on a grid twice as fine: the answer depends on the resolution, and nothing fails.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+__all__ = ["GridReshape", "counted_points", "described_reshape"]
+
+_RESHAPES = ("view", "reshape", "unflatten", "flatten", "reshape_as", "view_as")
+_REMEDY = "use method='resampling', or name its class in `keep` if that is meant"
+
+
+@dataclass(frozen=True)
+class GridReshape:
+    """A call that regroups the axes of a tensor, or takes points in steps: where, of what, and both shapes."""
+
+    path: str
+    function: str
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    steps: tuple[int, ...] = ()
+
+
+def described_reshape(name: str, args: tuple[Any, ...], result: Any, *, path: str) -> GridReshape | None:
+    """The call, where it is one that may count points."""
+    if not args or not isinstance(args[0], torch.Tensor) or not isinstance(result, torch.Tensor):
+        return None
+    before = tuple(args[0].shape)
+    if name == "__getitem__":
+        steps = _steps(args[1] if isinstance(args[1], tuple) else (args[1],), len(before))
+        return GridReshape(path, name, before, tuple(result.shape), steps) if max(steps, default=1) > 1 else None
+    return GridReshape(path, name, before, tuple(result.shape)) if name in _RESHAPES else None
+
+
+def counted_points(training: Iterable[GridReshape], fine: Iterable[GridReshape]) -> dict[str, str]:
+    """Reasons by path: calls that count points, seen on the training grid and on a finer one."""
+    reasons: dict[str, str] = {}
+    later = defaultdict(list)
+    for call in fine:
+        later[call.path, call.function].append(call)
+    for call in training:
+        queue = later[call.path, call.function]
+        if not queue:
+            continue
+        reason = _reason(call, queue.pop(0))
+        if reason:
+            reasons.setdefault(call.path, f"{reason}: it counts points; {_REMEDY}")
+    return reasons
+
+
+def _reason(call: GridReshape, fine: GridReshape) -> str | None:
+    if len(call.before) != len(fine.before) or len(call.after) != len(fine.after):
+        return None
+    if call.steps:
+        taken = zip(call.before, fine.before, call.steps, strict=True)
+        step = max((step for now, then, step in taken if now != then), default=1)
+        return f"takes one point in {step} by a slice" if step > 1 else None
+    for inputs, outputs in _groups(call, fine):
+        # Sizes on the training grid, and whether they follow it.
+        cut = _fixed_behind([(call.after[i], call.after[i] != fine.after[i]) for i in outputs])
+        join = _fixed_behind([(call.before[i], call.before[i] != fine.before[i]) for i in inputs])
+        if cut > join:
+            size = math.prod(call.before[i] for i in inputs)
+            return f"cuts {size} points into windows of {cut // join} by {call.function}"
+        is_all = len(outputs) == 1 and inputs[0] <= 1 and inputs[-1] == len(call.before) - 1
+        if join > cut and not is_all:
+            return f"places {join // cut} values at each point of a coarser grid by {call.function}"
+    return None
+
+
+def _fixed_behind(axes: Sequence[tuple[int, bool]]) -> int:
+    """Product of the fixed sizes behind the first axis that follows the grid."""
+    first = next((place for place, (_, follows) in enumerate(axes) if follows), len(axes))
+    return math.prod(size for size, follows in axes[first:] if not follows)
+
+
+def _groups(call: GridReshape, fine: GridReshape) -> list[tuple[range, range]]:
+    """The smallest groups of neighbouring axes that the call maps to one another, on both grids."""
+    groups, start, inputs, outputs = [], (0, 0), _products(call.before, fine.before), _products(call.after, fine.after)
+    places = {product: place for place, product in enumerate(outputs)}
+    for place, product in enumerate(inputs):
+        if product in places and places[product] >= start[1]:
+            end = (place + 1, places[product] + 1)
+            groups.append((range(start[0], end[0]), range(start[1], end[1])))
+            start = end
+    return [(first, second) for first, second in groups if len(first) and len(second)]
+
+
+def _products(first: Sequence[int], second: Sequence[int]) -> list[tuple[int, int]]:
+    return [(math.prod(first[: i + 1]), math.prod(second[: i + 1])) for i in range(len(first))]
+
+
+def _steps(index: tuple[Any, ...], dim: int) -> tuple[int, ...]:
+    """The step that an index takes along each axis; 1 where it takes none."""
+    # Arrays and lists pick single points, which is seen to elsewhere.
+    taken = [part for part in index if part is not None]
+    place = next((i for i, part in enumerate(taken) if part is Ellipsis), None)
+    if place is not None:
+        taken = [*taken[:place], *[slice(None)] * (dim - len(taken) + 1), *taken[place + 1 :]]
+    steps = [abs(part.step) if isinstance(part, slice) and isinstance(part.step, int) else 1 for part in taken]
+    return tuple((steps + [1] * dim)[:dim])
