@@ -10,7 +10,7 @@ import torch
 from equipoise.data import FieldDataset, Split, generate_fields, read_fields
 from equipoise.errors import FormatError
 from equipoise.operators.mgno import MgNO
-from equipoise.spaces import Grid, resample
+from equipoise.spaces import Grid, relative_error, resample
 from equipoise.training.operator_evaluation import at_resolution, evaluate_operator, held_back
 from equipoise.training.operator_runs import load_operator_run, save_operator_run
 from equipoise.training.operators import train_operator
@@ -52,7 +52,15 @@ def test_held_back_samples_are_those_of_the_split_for_the_training_data_alone(
     found = evaluate_operator(run, data)
     assert found.figures["n_samples"] == 2
     with torch.no_grad():
-        assert torch.allclose(found.prediction, run.model(data.inputs[[4, 9]]))
+        errors = relative_error(run.model(data.inputs[[4, 9]]), data.outputs[[4, 9]], data.grid)
+    worst = int(errors.argmax())
+    assert found.figures["relative_l2"]["worst_sample"] == (4, 9)[worst]
+    assert found.figures["relative_l2"]["mean"] == pytest.approx(float(errors.mean()), rel=1e-5)
+    with torch.no_grad():
+        assert torch.allclose(found.worst_prediction, run.model(found.worst.inputs))
+    assert torch.equal(found.worst.inputs, data.inputs[[(4, 9)[worst]]])
+    fine = evaluate_operator(run, data, resolution=64, batch_size=1)
+    assert (fine.figures["reference"], fine.figures["grid"]) == ("solved", [64])
     other = Grid((32,), ((0.0, 5.0),), True)
     with pytest.raises(ValueError, match="the run was trained on"):
         evaluate_operator(run, FieldDataset(data.inputs, data.outputs, other))

@@ -25,10 +25,14 @@ def evaluate(
     ] = None,
     resolution: Annotated[
         list[int] | None,
-        typer.Option(min=2, help="Operators: points along each axis; give it again for several resolutions."),
+        typer.Option(min=2, help="Points along each axis, for directions cells; give it again for several."),
     ] = None,
     figures: Annotated[
         Path | None, typer.Option(help="Operators: folder for figures; that of the run by default.")
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option("--stream/--no-stream", help="Operators: leave data in the file; by default if it is large."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the strains to solve.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -36,19 +40,30 @@ def evaluate(
 ) -> None:
     """Errors against reference solutions: of micro models beside what their bases allow at best."""
     from equipoise.data.run_folder import run_kind
+    from equipoise.training.direction_runs import KIND as DIRECTIONS
     from equipoise.training.operator_runs import KIND
 
-    if run_kind(run) == KIND:
+    kind = run_kind(run)
+    if kind == DIRECTIONS:
+        from equipoise.cli.evaluate_directions import evaluate_direction_run
+
+        if data is not None or n_test is not None or figures is not None:
+            raise ValueError("search directions are evaluated on built-in domains: give --resolution at most.")
+        evaluate_direction_run(run, resolution or [], seed=seed, device=device, as_json=as_json)
+        return
+    if kind == KIND:
         from equipoise.cli.evaluate_operator import evaluate_operator_run
 
         if data is None:
             raise ValueError("give the file of fields to evaluate on.")
         if n_test is not None:
             raise ValueError("--n-test belongs to micro models; an operator is evaluated on the samples of a file.")
-        evaluate_operator_run(run, data, resolution or [], figures=figures, device=device, as_json=as_json)
+        evaluate_operator_run(
+            run, data, resolution or [], figures=figures, device=device, as_json=as_json, stream=stream
+        )
         return
-    if resolution or figures is not None:
-        raise ValueError("--resolution and --figures belong to operators; the run holds a micro model.")
+    if resolution or figures is not None or stream is not None:
+        raise ValueError("--resolution, --figures and --stream belong to operators; the run holds a micro model.")
     _evaluate_micro(run, data, n_test or 50, seed, as_json=as_json)
 
 

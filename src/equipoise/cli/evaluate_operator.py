@@ -15,16 +15,23 @@ __all__ = ["evaluate_operator_run"]
 
 
 def evaluate_operator_run(
-    run: Path, file: Path, resolutions: Sequence[int], *, figures: Path | None, device: str, as_json: bool
+    run: Path,
+    file: Path,
+    resolutions: Sequence[int],
+    *,
+    figures: Path | None,
+    device: str,
+    as_json: bool,
+    stream: bool | None = None,
 ) -> None:
     """Print errors, and draw the worst sample and, for several resolutions, the error against resolution."""
     from equipoise.cli.cell_options import check_device
-    from equipoise.data.foreign_fields import read_foreign_fields
-    from equipoise.training.operator_evaluation import at_resolution, evaluate_operator, held_back
+    from equipoise.data.streamed_fields import open_fields
+    from equipoise.training.operator_evaluation import evaluate_operator, held_back
     from equipoise.training.operator_runs import load_operator_run
 
     loaded = load_operator_run(run, device=check_device(device))
-    data = read_foreign_fields(file)
+    data = open_fields(file, stream=stream)
     loaded.check_data(data)
     samples = held_back(loaded, data)
     folder = run / "figures" if figures is None else figures
@@ -32,46 +39,33 @@ def evaluate_operator_run(
     rows: list[dict[str, Any]] = []
     asked: list[int | None] = [*resolutions] or [None]
     for points in asked:
-        if points is None:
-            chosen, source = data.subset(_index(samples)), "as given"
-        else:
-            chosen, source = at_resolution(data, points, samples)
-        found = evaluate_operator(loaded, chosen, samples=range(len(samples)))
-        for norm in ("relative_l2", "relative_h1"):
-            found.figures[norm]["worst_sample"] = samples[found.figures[norm]["worst_sample"]]
+        found = evaluate_operator(loaded, data, samples=samples, resolution=points)
         name = "worst.png" if points is None else f"worst-{points}.png"
-        rows.append({**found.figures, "reference": source, "worst_figure": str(folder / name)})
-        _draw_worst(folder / name, loaded, found, samples)
+        rows.append({**found.figures, "worst_figure": str(folder / name)})
+        _draw_worst(folder / name, loaded, found)
     document = {"run": str(run), "operator": loaded.name, "trained_on": list(loaded.grid.shape), "results": rows}
     if len(rows) > 1:
         document["resolution_figure"] = str(_draw_resolutions(folder / "resolution.png", loaded, rows))
     print(json.dumps(document, allow_nan=False) if as_json else _text(document))
 
 
-def _index(samples: Sequence[int]) -> Any:
-    import torch
-
-    return torch.tensor(tuple(samples))
-
-
-def _draw_worst(path: Path, run: OperatorRun, found: EvaluatedOperator, samples: Sequence[int]) -> None:
+def _draw_worst(path: Path, run: OperatorRun, found: EvaluatedOperator) -> None:
     """The worst sample: first input channel, and the output channel that is worst in it."""
     from equipoise.viz.style import save_figure
     from equipoise.viz.training_figures import prediction_figure
 
     number = found.figures["relative_l2"]["worst_sample"]
-    place = list(samples).index(number)
-    exact, predicted = found.data.outputs[place].double(), found.prediction[place].double()
+    exact, predicted = found.worst.outputs[:][0].double(), found.worst_prediction[0].double()
     channel = int((predicted - exact).flatten(1).square().sum(1).nan_to_num(0).argmax())
     fields = {
-        run.input_names[0]: found.data.inputs[place, 0].numpy(),
+        run.input_names[0]: found.worst.inputs[:][0, 0].numpy(),
         "exact": exact[channel].numpy(),
         "predicted": predicted[channel].numpy(),
         "error": (predicted - exact)[channel].numpy(),
     }
     error = found.figures["relative_l2"]["worst"]
     title = f"{run.name}, {run.output_names[channel]}, sample {number}: {100 * (error or 0):.2g} % in L2"
-    save_figure(prediction_figure(fields, found.data.grid.bounds, title=title), path)
+    save_figure(prediction_figure(fields, found.worst.grid.bounds, title=title), path)
 
 
 def _draw_resolutions(path: Path, run: OperatorRun, rows: Sequence[dict[str, Any]]) -> Path:

@@ -65,6 +65,10 @@ def _operator_command(app: typer.Typer, name: str, about: str) -> None:
         precision: Annotated[str, typer.Option(help="full, bf16 or fp16.")] = "full",
         compile: Annotated[bool, typer.Option("--compile", help="Compile first; for long trainings.")] = False,
         tensorboard: Annotated[Path | None, typer.Option(help="Folder to write TensorBoard events to.")] = None,
+        stream: Annotated[
+            bool | None,
+            typer.Option("--stream/--no-stream", help="Leave the data in the file; by default where it is large."),
+        ] = None,
         seed: Annotated[int, typer.Option(min=0, help="Of weights, split and batches.")] = 0,
         device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
         resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
@@ -74,7 +78,7 @@ def _operator_command(app: typer.Typer, name: str, about: str) -> None:
         settings = {key: value for key, value in locals().items() if key not in _NOT_SETTINGS}
         settings["options"] = _architecture(options or [])
         given = {key: str(getattr(context.get_parameter_source(key), "name", "default")).lower() for key in settings}
-        run = _Run(name, data, output, settings, given, tensorboard, resume=resume, overwrite=overwrite)
+        run = _Run(name, data, output, settings, given, tensorboard, stream, resume=resume, overwrite=overwrite)
         figures = _train(run)
         if _is_main():
             _report(figures, as_json=as_json)
@@ -87,6 +91,7 @@ _NOT_SETTINGS = (
     "data",
     "output",
     "tensorboard",
+    "stream",
     "resume",
     "overwrite",
     "as_json",
@@ -141,6 +146,7 @@ class _Run:
     settings: dict[str, Any]
     origins: dict[str, str]
     tensorboard: Path | None
+    stream: bool | None
     resume: bool
     overwrite: bool
 
@@ -149,8 +155,8 @@ def _train(run: _Run) -> dict[str, Any]:
     from equipoise.cli.cell_options import check_device
     from equipoise.cli.interrupted_training import check_start, keep_settings, remove_state, state_file
     from equipoise.cli.training_progress import training_progress
-    from equipoise.data.foreign_fields import read_foreign_fields
     from equipoise.data.split import Split
+    from equipoise.data.streamed_fields import open_fields
     from equipoise.operators.registry import FieldSizes, make_operator
     from equipoise.training.operator_runs import save_operator_run
     from equipoise.training.operators import train_operator
@@ -158,7 +164,7 @@ def _train(run: _Run) -> dict[str, Any]:
     name, settings, output = run.name, run.settings, run.output
     check_output(output, overwrite=run.overwrite)
     device = check_device(settings["device"])
-    data = read_foreign_fields(run.file)
+    data = open_fields(run.file, stream=run.stream)
     data.check_finite()
     decisive = {**settings, "operator": name, "data": data.fingerprint}
     check_start(output, decisive, resume=run.resume, overwrite=run.overwrite)

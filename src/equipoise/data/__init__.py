@@ -17,6 +17,7 @@ from equipoise.data.snapshots import CellRecord, Snapshots
 from equipoise.data.sorting import Sorting, consecutive_chunks, sort_inputs
 from equipoise.data.split import Split
 from equipoise.data.store import inspect, read_snapshots, write_snapshots
+from equipoise.data.streamed_fields import open_fields, stream_fields
 
 __all__ = [
     "CellRecord",
@@ -36,11 +37,13 @@ __all__ = [
     "inspect",
     "laplace",
     "latin_hypercube",
+    "open_fields",
     "read_fields",
     "read_foreign_fields",
     "read_snapshots",
     "sobol",
     "sort_inputs",
+    "stream_fields",
     "symmetric_box",
     "uniform",
     "write_fields",

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from equipoise.data.field_dataset import FieldDataset
+from equipoise.data.field_layout import FIELD_FORMAT, FIELD_FORMAT_VERSION, NotFieldsError, field_layout
 from equipoise.data.sealed_file import USER_BLOCK, is_sealed, open_sealed, seal
 from equipoise.data.whole_files import check_room, whole_file
 from equipoise.errors import FormatError
-from equipoise.spaces.grid import Grid
 
 __all__ = [
     "FIELD_FORMAT_VERSION",
@@ -32,15 +32,9 @@ __all__ = [
     "write_placed_fields",
 ]
 
-FIELD_FORMAT_VERSION = 1
-_FORMAT = "equipoise fields"
 _AXES = "xyz"
 # Attributes and coordinates beside the fields take less.
 _FRAME_BYTES = 1 << 16
-
-
-class NotFieldsError(FormatError):
-    """The file is whole, but holds something else than fields on a grid."""
 
 
 def write_fields(path: str | Path, data: FieldDataset, *, name: str | None = None) -> None:
@@ -131,9 +125,9 @@ def read_fields(path: str | Path) -> FieldDataset:
     try:
         if is_sealed(path):
             with open_sealed(path) as file:
-                return _read(file, path)
+                return field_layout(file, path).read(file)
         with h5py.File(path, "r") as file:
-            return _read(file, path)
+            return field_layout(file, path).read(file)
     except OSError as error:
         raise FormatError(f"{path} cannot be read as HDF5: {error}") from error
     except (KeyError, IndexError) as error:
@@ -181,7 +175,7 @@ def _write_frame(file: h5py.File, data: FieldDataset, count: int, name: str) -> 
     for order in range(3):
         file.create_group(f"t{order}_fields").attrs["field_names"] = _names([])
     own = file.create_group("equipoise")
-    own.attrs.update(format=_FORMAT, format_version=FIELD_FORMAT_VERSION)
+    own.attrs.update(format=FIELD_FORMAT, format_version=FIELD_FORMAT_VERSION)
     described: dict[str, Any] = {
         "bounds": grid.bounds,
         "periodic": grid.wraps,
@@ -229,93 +223,6 @@ def _write_field(
     # One by one: a list of places would cost HDF5 far more.
     for place, values in zip(places, array, strict=True):
         group[name][int(place)] = values
-
-
-def _read(file: h5py.File, path: Path) -> FieldDataset:
-    if "t0_fields" not in file or "dimensions" not in file:
-        raise FormatError(f"{path} is not in The Well's layout: it holds {', '.join(file) or 'nothing'}.")
-    if "equipoise" in file:
-        return _read_own(file, path)
-    axes = [str(axis) for axis in file["dimensions"].attrs["spatial_dims"]]
-    wraps = tuple(any(name.startswith(f"{axis}_periodic") for name in file["boundary_conditions"]) for axis in axes)
-    grid = _grid_of([file["dimensions"][axis][()] for axis in axes], wraps)
-    inputs, outputs, input_names, output_names = [], [], [], []
-    for name, values in _expanded(file, grid):
-        if values.ndim == 1 + grid.dim:
-            inputs.append(values[:, None])
-            input_names.append(name)
-            continue
-        steady = values.shape[1] == 1
-        if not steady:
-            inputs.append(values[:, :1])
-            input_names.append(name)
-        later = values if steady else values[:, 1:]
-        outputs.append(later)
-        output_names += [name] if steady else [f"{name}, time {i + 1}" for i in range(later.shape[1])]
-    if not inputs or not outputs:
-        raise FormatError(f"{path} has {len(inputs)} input fields and {len(outputs)} output fields; a pair needs both.")
-    settings = {"read_from": path.name, "dataset_name": str(file.attrs.get("dataset_name", path.stem))}
-    return FieldDataset(
-        torch.cat(inputs, 1),
-        torch.cat(outputs, 1),
-        grid,
-        input_names=tuple(input_names),
-        output_names=tuple(output_names),
-        settings=settings,
-    )
-
-
-def _expanded(file: h5py.File, grid: Grid) -> list[tuple[str, torch.Tensor]]:
-    """All fields with all samples, axes and, where they vary, times; vectors and tensors by component."""
-    count, found = int(file.attrs["n_trajectories"]), []
-    for order in range(3):
-        group = file[f"t{order}_fields"]
-        for name in group.attrs["field_names"]:
-            data = group[str(name)]
-            values = torch.as_tensor(data[()])
-            if not data.attrs["sample_varying"]:
-                values = values[None]
-            in_time = int(bool(data.attrs["time_varying"]))
-            for axis, varies in enumerate(data.attrs["dim_varying"]):
-                if not varies:
-                    values = values.unsqueeze(1 + in_time + axis)
-            shape = [count, *values.shape[1 : 1 + in_time], *grid.shape, *values.shape[1 + in_time + grid.dim :]]
-            values = values.expand(shape)
-            for index in np.ndindex(*values.shape[values.ndim - order :]):
-                suffix = "".join(_AXES[i] for i in index)
-                found.append((f"{name}_{suffix}" if suffix else str(name), values[(..., *index)]))
-    return found
-
-
-def _grid_of(coordinates: list[np.ndarray], wraps: tuple[bool, ...]) -> Grid:
-    bounds = []
-    for points, periodic in zip(coordinates, wraps, strict=True):
-        step = float(points[1] - points[0])
-        bounds.append((float(points[0]), float(points[-1]) + (step if periodic else 0.0)))
-    return Grid(tuple(len(points) for points in coordinates), tuple(bounds), wraps)
-
-
-def _read_own(file: h5py.File, path: Path) -> FieldDataset:
-    own = file["equipoise"]
-    if own.attrs.get("format") != _FORMAT:
-        raise NotFieldsError(f"{path} does not hold fields on a grid.")
-    if int(own.attrs["format_version"]) != FIELD_FORMAT_VERSION:
-        version = int(own.attrs["format_version"])
-        raise FormatError(f"{path} has field format version {version}; this version reads {FIELD_FORMAT_VERSION}.")
-    held = {key: json.loads(own.attrs[key]) for key in ("bounds", "periodic", "inputs", "outputs", "settings")}
-    shape = tuple(len(file["dimensions"][axis]) for axis in _AXES[: len(held["bounds"])])
-    grid = Grid(shape, tuple(map(tuple, held["bounds"])), tuple(held["periodic"]))
-    names: dict[str, Any] = {"input_names": tuple(held["inputs"]), "output_names": tuple(held["outputs"])}
-    times = tuple(file["dimensions/time"][()].tolist())
-    fields = {name: torch.as_tensor(data[()]) for name, data in file["t0_fields"].items()}
-    if len(times) > 1:
-        series = fields[held["inputs"][0]]
-        return FieldDataset(series[:, :1], series[:, 1:], grid, times=times, settings=held["settings"], **names)
-    inputs = torch.stack([fields[name.replace("/", "|")] for name in held["inputs"]], 1)
-    outputs = torch.cat([fields[name.replace("/", "|")] for name in held["outputs"]], 1)
-    dropped = grid.dim - (inputs.ndim - 2)
-    source = Grid(grid.shape[dropped:], grid.bounds[dropped:], grid.wraps[dropped:])
-    return FieldDataset(inputs, outputs, grid, source, settings=held["settings"], **names)
 
 
 def _names(values: list[str]) -> np.ndarray:

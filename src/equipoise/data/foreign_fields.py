@@ -18,7 +18,7 @@ from equipoise.data.field_store import read_fields
 from equipoise.errors import FormatError
 from equipoise.spaces.grid import Grid
 
-__all__ = ["read_foreign_fields", "read_mat", "read_pdebench", "read_tensor_dictionary"]
+__all__ = ["is_in_the_wells_layout", "read_foreign_fields", "read_mat", "read_pdebench", "read_tensor_dictionary"]
 
 
 def read_foreign_fields(path: str | Path) -> FieldDataset:
@@ -36,11 +36,12 @@ def read_foreign_fields(path: str | Path) -> FieldDataset:
     if path.suffix == ".mat":
         return read_mat(path)
     if path.suffix in (".h5", ".hdf5"):
-        return read_fields(path) if _is_in_the_wells_layout(path) else read_pdebench(path)
+        return read_fields(path) if is_in_the_wells_layout(path) else read_pdebench(path)
     raise FormatError(f"{path} ends in {path.suffix!r}; known are .pt, .mat, .h5 and .hdf5.")
 
 
-def _is_in_the_wells_layout(path: Path) -> bool:
+def is_in_the_wells_layout(path: Path) -> bool:
+    """Whether a file is HDF5 with the fields of The Well."""
     if not h5py.is_hdf5(path):
         return False
     with h5py.File(path, "r") as file:

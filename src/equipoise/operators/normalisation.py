@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from equipoise.spaces.sample_chunks import Samples, sample_chunks
+
 __all__ = ["KINDS", "NormalisedOperator", "Normaliser"]
 
 KINDS = ("none", "scalar", "channel", "point")
@@ -43,8 +45,12 @@ class Normaliser(nn.Module):
 
     @classmethod
     @torch.no_grad()
-    def fit(cls, fields: Float[torch.Tensor, "n channel *grid"], *, kind: str = "channel") -> Normaliser:
+    def fit(cls, fields: Samples, *, kind: str = "channel") -> Normaliser:
         """Statistics of training fields, kept in their dtype; a constant channel or point keeps unit spread.
+
+        Args:
+            fields: `(n, channel, *grid)`, a tensor or in a file; gone through once, a few megabytes at a time.
+            kind: see `Normaliser`.
 
         Raises:
             ValueError: for no samples, or values that are not finite.
@@ -54,11 +60,7 @@ class Normaliser(nn.Module):
         normaliser = cls(kind=kind, shape=tuple(fields.shape[1:])).to(fields.dtype)
         if kind == "none":
             return normaliser
-        if not bool(torch.isfinite(fields).all()):
-            raise ValueError("the training fields of a normaliser hold values that are not finite.")
-        wide = fields.double()
-        axes = {"scalar": tuple(range(wide.ndim)), "channel": (0, *range(2, wide.ndim)), "point": (0,)}[kind]
-        std, mean = torch.std_mean(wide, dim=axes, correction=0, keepdim=True)
+        std, mean = _spread_and_mean(fields, kind)
         # Round-off of a constant is not a spread.
         floor = 1e-7 * mean.abs()
         std = torch.where(std > floor, std, torch.ones_like(std))
@@ -96,6 +98,26 @@ class Normaliser(nn.Module):
                 f"fields on the grid {tuple(fields.shape[2:])} do not fit a normaliser fitted point by point on "
                 f"{tuple(shape[1:])}; evaluate on that grid, or train with the normaliser 'channel'."
             )
+
+
+def _spread_and_mean(fields: Samples, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of all samples in one pass, by merging those of chunks (Chan, Golub and LeVeque, 1983)."""
+    dim = len(fields.shape)
+    axes = {"scalar": tuple(range(dim)), "channel": (0, *range(2, dim)), "point": (0,)}[kind]
+    seen = 0
+    mean = squares = torch.zeros(())
+    for chunk in sample_chunks(fields):
+        if not bool(torch.isfinite(chunk).all()):
+            raise ValueError("the training fields of a normaliser hold values that are not finite.")
+        variance, own = torch.var_mean(chunk.double(), dim=axes, correction=0, keepdim=True)
+        if seen == 0:
+            mean, squares = own, variance * len(chunk)
+        else:
+            share, change = len(chunk) / (seen + len(chunk)), own - mean
+            squares = squares + variance * len(chunk) + change.square() * seen * share
+            mean = mean + share * change
+        seen += len(chunk)
+    return (squares / seen).sqrt(), mean
 
 
 class NormalisedOperator(nn.Module):

@@ -13,7 +13,7 @@ from equipoise.spaces.grid import Grid
 from equipoise.spaces.norms import l2_norm, relative_error
 from equipoise.spaces.transforms import series_coefficients, squared_wavenumber
 
-__all__ = ["band_errors", "channel_errors", "error_summary", "sample_errors"]
+__all__ = ["FieldErrors", "error_summary", "sample_errors"]
 
 
 def sample_errors(
@@ -55,56 +55,65 @@ def error_summary(errors: Float[torch.Tensor, " n"]) -> dict[str, Any]:
     }
 
 
-def channel_errors(
-    prediction: Float[torch.Tensor, "n channel *grid"],
-    exact: Float[torch.Tensor, "n channel *grid"],
-    grid: Grid,
-    names: Sequence[str],
-) -> dict[str, float]:
-    """Error of each channel, or time, in L2, relative to its root-mean-square size over all samples."""
-    found = {}
-    for channel, name in enumerate(names):
-        part = slice(channel, channel + 1)
-        error = l2_norm((prediction - exact)[:, part].double(), grid).square().mean().sqrt()
-        size = l2_norm(exact[:, part].double(), grid).square().mean().sqrt()
-        found[name] = float(error / size) if float(size) > 0 else float(error)
-    return found
+class FieldErrors:
+    """Errors summed up part by part, in float64: by channel or time, and by mode.
 
-
-def band_errors(
-    prediction: Float[torch.Tensor, "n channel *grid"],
-    exact: Float[torch.Tensor, "n channel *grid"],
-    grid: Grid,
-    *,
-    bands: int = 4,
-) -> list[Mapping[str, float]]:
-    """Error by band of wavenumbers, from the series of the fields: Fourier along periodic axes, cosines elsewhere.
-
-    Bands are octaves below the highest wavenumber that the grid resolves along every axis; the last holds all above.
-
-    Returns:
-        For each band its ends (angular wavenumbers), the energy of the error over that of the exact field in the band
-        (`relative_error`, a root), and the band's share of the energy of the whole error.
+    Args:
+        grid: of the fields.
     """
-    size = squared_wavenumber(grid, dtype=torch.float64, device=prediction.device).sqrt()
-    error = _power(prediction.double() - exact.double(), grid)
-    truth = _power(exact.double(), grid)
-    top = min(float(grid.wavenumbers(axis).abs().max()) for axis in range(grid.dim))
-    ends = [0.0, *(top / 2 ** (bands - 1 - i) for i in range(bands - 1)), float("inf")]
-    total = float(error.sum())
-    found: list[Mapping[str, float]] = []
-    for low, high in itertools.pairwise(ends):
-        inside = (size >= low) & (size < high)
-        wrong, right = float(error[inside].sum()), float(truth[inside].sum())
-        found.append(
-            {
-                "from": low,
-                "to": high if high < float("inf") else float(size.max()),
-                "relative_error": (wrong / right) ** 0.5 if right > 0 else 0.0,
-                "share_of_error": wrong / total if total > 0 else 0.0,
-            }
-        )
-    return found
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid, self._count = grid, 0
+        self._sums = [torch.zeros((), dtype=torch.float64)] * 4
+
+    def add(
+        self, prediction: Float[torch.Tensor, "n channel *grid"], exact: Float[torch.Tensor, "n channel *grid"]
+    ) -> None:
+        """Count some samples in."""
+        error, exact = prediction.double() - exact.double(), exact.double()
+        parts = [*(self._channels(field) for field in (error, exact)), *(_power(f, self.grid) for f in (error, exact))]
+        self._count += len(exact)
+        self._sums = [whole + part.cpu() for whole, part in zip(self._sums, parts, strict=True)]
+
+    def _channels(self, field: torch.Tensor) -> torch.Tensor:
+        norms = l2_norm(field.flatten(0, 1)[:, None], self.grid).unflatten(0, field.shape[:2])
+        return norms.square().sum(0)
+
+    def by_channel(self, names: Sequence[str]) -> dict[str, float]:
+        """Error of each channel, or time, in L2, relative to its root-mean-square size over all samples."""
+        found = {}
+        for name, error, size in zip(names, *self._sums[:2], strict=True):
+            found[name] = float((error / (size if float(size) > 0 else self._count)).sqrt())
+        return found
+
+    def by_wavenumber(self, *, bands: int = 4) -> list[Mapping[str, float]]:
+        """Error by band of wavenumbers, from the series of the fields: Fourier along periodic axes, cosines elsewhere.
+
+        Bands are octaves below the highest wavenumber that the grid resolves along every axis; the last holds all
+        above.
+
+        Returns:
+            For each band its ends (angular wavenumbers), the energy of the error over that of the exact field in the
+            band (`relative_error`, a root), and the band's share of the energy of the whole error.
+        """
+        grid, (error, truth) = self.grid, self._sums[2:]
+        size = squared_wavenumber(grid, dtype=torch.float64, device=torch.device("cpu")).sqrt()
+        top = min(float(grid.wavenumbers(axis).abs().max()) for axis in range(grid.dim))
+        ends = [0.0, *(top / 2 ** (bands - 1 - i) for i in range(bands - 1)), float("inf")]
+        total = float(error.sum())
+        found: list[Mapping[str, float]] = []
+        for low, high in itertools.pairwise(ends):
+            inside = (size >= low) & (size < high)
+            wrong, right = float(error[inside].sum()), float(truth[inside].sum())
+            found.append(
+                {
+                    "from": low,
+                    "to": high if high < float("inf") else float(size.max()),
+                    "relative_error": (wrong / right) ** 0.5 if right > 0 else 0.0,
+                    "share_of_error": wrong / total if total > 0 else 0.0,
+                }
+            )
+        return found
 
 
 def _power(field: torch.Tensor, grid: Grid) -> torch.Tensor:

@@ -12,7 +12,9 @@ from torch import nn
 from equipoise.data.field_dataset import FieldDataset
 from equipoise.data.split import Split
 from equipoise.operators.normalisation import NormalisedOperator, Normaliser
+from equipoise.operators.query_on_grid import QueryOnGrid
 from equipoise.problems.problem import Problem
+from equipoise.spaces.sample_chunks import Samples
 from equipoise.training.acceleration import accelerate
 from equipoise.training.losses import RelativeLoss, ResidualLoss, field_loss
 from equipoise.training.operator_objective import OperatorObjective
@@ -75,7 +77,8 @@ def train_operator(
 
     Args:
         operator: maps `(n, channel, *grid)` to `(n, channel, *grid)`; trained in place, in the dtype of the data.
-        data: samples. split: which of them train and validate; all train by default.
+        data: samples, in memory or left in their file (`stream_fields`).
+        split: which of them train and validate; all train by default.
         loss: `"l2"`, `"h1"`, `"sobolev:ORDER"`, the order as a number, or a loss, in physical units and relative to
             the norm of each sample.
         residual: family whose mean square residual is added, divided by `residual_scale` and times `residual_weight`.
@@ -149,8 +152,15 @@ def train_operator(
 @torch.no_grad()
 def _fit_to_data(model: NormalisedOperator, train: FieldDataset) -> None:
     """Let an operator that takes more than weights from the training data, such as modes of the outputs, do so."""
-    fit = getattr(model.operator, "fit", None)
-    if fit is not None:
+    operator = model.operator
+    inner = operator.operator if isinstance(operator, QueryOnGrid) else operator
+    fit = getattr(operator, "fit", None)
+    if fit is not None and hasattr(inner, "fit"):
+        if not isinstance(train.outputs, torch.Tensor):
+            raise ValueError(
+                f"{type(inner).__name__} takes its modes from all training samples at once; read the data into memory, "
+                "without streaming."
+            )
         home = model.inputs.mean.device
         fit(model.inputs(train.inputs.to(home)), model.outputs(train.outputs.to(home)))
 
@@ -162,13 +172,20 @@ class _Validation:
         self.data, self.loss, self.batch_size = data, loss, batch_size
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        prediction = predict_in_batches(model, self.data.inputs, batch_size=self.batch_size)
-        return {"validation": float(self.loss(prediction, self.data.outputs).mean())}
+        home = next(model.parameters(), torch.zeros(())).device
+        losses = []
+        for first in range(0, len(self.data), self.batch_size):
+            part = slice(first, first + self.batch_size)
+            exact = self.data.outputs[part]
+            losses.append(self.loss(model(self.data.inputs[part].to(home)).to(exact.device), exact))
+        return {"validation": float(torch.cat(losses).mean())}
 
 
 @torch.no_grad()
-def predict_in_batches(model: nn.Module, inputs: torch.Tensor, *, batch_size: int = 16) -> torch.Tensor:
+def predict_in_batches(model: nn.Module, inputs: Samples, *, batch_size: int = 16) -> torch.Tensor:
     """`model(inputs)` without gradients, a few samples at a time, on the device of the model and back."""
-    home = next(model.parameters(), inputs).device
-    parts = [model(part.to(home)).to(inputs.device) for part in torch.split(inputs, batch_size)]
+    home, parts = next(model.parameters(), torch.zeros(())).device, []
+    for first in range(0, len(inputs), batch_size):
+        part = inputs[first : first + batch_size]
+        parts.append(model(part.to(home)).to(part.device))
     return torch.cat(parts)
