@@ -41,12 +41,12 @@ PROBLEMS: dict[str, NamedProblem] = {
     "poisson": NamedProblem("random sources and boundary values in the unit square", Poisson),
     "helmholtz": NamedProblem("waves through a random medium in the unit square", Helmholtz),
     "helmholtz-medium": NamedProblem("waves through a random conductivity, indefinite", HelmholtzMedium),
-    "reflecting-box": NamedProblem("waves between reflecting walls, driven from one side", ReflectingBox),
     "thermal": NamedProblem("heat in a slotted plate, quadratic triangles, data on two edges", Thermal),
     "darcy-published": NamedProblem("a published generator's matrices, slips included; not Darcy flow", DarcyPublished),
     "helmholtz-published": NamedProblem(
         "a published generator's matrices, slips included; not the Helmholtz equation", HelmholtzPublished
     ),
+    "reflecting-box": NamedProblem("waves between reflecting walls, driven from one side", ReflectingBox),
     "advection": NamedProblem("transport at constant speed, periodic", advection),
     "burgers": NamedProblem("viscous Burgers equation, periodic", burgers),
     "allen-cahn": NamedProblem("Allen-Cahn equation, periodic", allen_cahn),
