@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from equipoise.cli.train_directions import add_direction_command
 from equipoise.cli.train_operator import add_operator_commands, check_output
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def _micro_command(model: str, about: str) -> None:
 _micro_command("equino", "EquiNO: a learned micro model with a certificate, from snapshots of a unit cell.")
 _micro_command("reduced", "The reduced-order micro model, without a network, from snapshots of a unit cell.")
 add_operator_commands(app)
+add_direction_command(app)
 
 
 def _check_options(options: _Options) -> None:

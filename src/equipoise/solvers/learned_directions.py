@@ -133,6 +133,8 @@ class _Run:
         counters = torch.zeros(5, count, dtype=torch.int64, device=rhs.device)
         self.iterations, self.products, self._replaced, self._dropped, self._negative = counters
         self.result = torch.full_like(self.iterations, int(Result.MAX_ITERATIONS))
+        # Whether any and whether all samples are unfinished, so that the device is asked once in an iteration.
+        self.is_active, self._is_whole = False, False
 
     def _field(self, rows: torch.Tensor) -> torch.Tensor:
         return rows.view(len(rows), *self._shape[1:])
@@ -145,11 +147,6 @@ class _Run:
 
     def _norm(self, rows: torch.Tensor) -> torch.Tensor:
         return torch.linalg.vector_norm(rows, dim=1)
-
-    @property
-    def is_active(self) -> bool:
-        """Whether any sample is unfinished."""
-        return bool(self._active.any())
 
     def start(self, x0: torch.Tensor | None, rtol: float) -> None:
         """First residuals, and the samples that need no iteration."""
@@ -165,6 +162,7 @@ class _Run:
         self.result[norm == 0] = int(Result.CONVERGED)
         self._size, self.relative = norm, norm / self._scale
         self._active = finite & (norm > 0)
+        self.is_active, self._is_whole = _flags(self._active.any(), self._active.all())
         self._history = [self.relative]
 
     def _true_residual(self) -> torch.Tensor:
@@ -173,7 +171,7 @@ class _Run:
     def _proposals(self) -> torch.Tensor:
         """Unit proposals; the residual where there is none that can be used, and zero in finished samples."""
         unit = torch.where(self._active[:, None], self._residual / self._size[:, None], 0.0)
-        if bool(self._active.all()):
+        if self._is_whole:
             proposed = self._direction(self._field(unit)).flatten(1)
         else:
             rows = torch.nonzero(self._active).flatten()
@@ -273,18 +271,25 @@ class _Run:
     def measure(self, *, refresh: bool) -> None:
         """Residual norms, true ones where they decide, and the samples that are finished."""
         norm = self._norm(self._residual)
+        lost = self._active & ~torch.isfinite(norm)
         reached = self._active & (norm <= self._target)
-        if refresh or bool(reached.any()):
+        if not refresh:
+            refresh, self.is_active, self._is_whole = _flags(
+                (reached | lost).any(), self._active.any(), self._active.all()
+            )
+        if refresh:
             self._residual = torch.where(self._active[:, None], self._true_residual(), self._residual)
             self.products += self._active.long()
             norm = self._norm(self._residual)
+            lost = self._active & ~torch.isfinite(norm)
             reached = self._active & (norm <= self._target)
-        lost = self._active & ~torch.isfinite(norm)
         self._size = torch.where(self._active, norm, self._size)
         self.relative = torch.where(self._active, norm / self._scale, self.relative)
         self.result = torch.where(reached, int(Result.CONVERGED), self.result)
         self.result = torch.where(lost, int(Result.NON_FINITE_OUTPUT), self.result)
-        self._active = self._active & ~reached & ~lost
+        if refresh:
+            self._active = self._active & ~reached & ~lost
+            self.is_active, self._is_whole = _flags(self._active.any(), self._active.all())
         self._history.append(self.relative)
 
     def solution(self) -> Solution:
@@ -298,6 +303,10 @@ class _Run:
             DirectionCounts(self._replaced, self._dropped, self._negative),
             self.products,
         )
+
+
+def _flags(*values: torch.Tensor) -> list[bool]:
+    return torch.stack(values).tolist()
 
 
 def _minimiser(gram: torch.Tensor, slope: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

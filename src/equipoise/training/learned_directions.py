@@ -97,19 +97,20 @@ class Stage:
             raise ValueError(f"{self} needs positive numbers.")
 
 
-def curriculum(size: int, *, dim: int, started: bool = False, generous: bool = False) -> tuple[Stage, ...]:
+def curriculum(size: int, *, dim: int, start: int | None = None, generous: bool = False) -> tuple[Stage, ...]:
     """Stages that lead to a grid of `size` cells along each side, doubling from 32 in the plane and 16 in space.
 
     Args:
-        started: from the weights of a coarser grid; then the last stage alone.
+        start: size that the network has been trained at before, if any; the stages go on from there.
         generous: more steps in larger batches, for an accelerator. Otherwise minutes on two cores.
     """
     sizes = [size]
-    while sizes[0] % 4 == 0 and sizes[0] // 2 >= (32 if dim == 2 else 16):
+    least = (32 if dim == 2 else 16) if start is None else start + 1
+    while sizes[0] % 4 == 0 and sizes[0] // 2 >= least:
         sizes.insert(0, sizes[0] // 2)
     stages = []
-    for place, n in enumerate(sizes[-1:] if started else sizes):
-        fresh = place == 0 and not started
+    for place, n in enumerate(sizes):
+        fresh = place == 0 and start is None
         cells = n**dim
         if generous:
             batch, ritz = (16, 1000) if cells < 10**6 else (4, 500)

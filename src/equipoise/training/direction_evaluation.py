@@ -1,0 +1,163 @@
+"""Learned directions beside the linear solvers that a user would try: iterations and time on one pressure matrix.
+
+The others work on the matrix in SciPy's format on the processor. Setting up (hierarchy, factors, Ritz vectors) is
+timed apart from solving.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from equipoise.operators.direction_net import DirectionNet, network_direction
+from equipoise.problems.obstacles import domain, random_obstacles
+from equipoise.problems.pressure import PressurePoisson, smooth_divergence
+from equipoise.solvers.learned_directions import conjugate_directions
+from equipoise.solvers.linear import DeflatedCG, RecycleSpace, prepare, pyamg_is_available, solve
+from equipoise.solvers.ritz import ritz_vectors
+
+__all__ = ["FORMS", "RIVALS", "SolverFigures", "compare_solvers", "held_out_system"]
+
+_LANCZOS = 300
+
+FORMS: dict[str, dict[str, Any]] = {
+    "safeguarded": {"stored": 8, "safeguard": True},
+    "as published": {"stored": 2, "safeguard": False},
+}
+"""Forms of the learned iteration: the library's default and the published one."""
+
+RIVALS = ("CG", "IC(0)-CG", "deflated CG, 16", "deflated CG, 64", "PyAMG-CG")
+"""Solvers compared with; those with a number deflate that many lowest Ritz vectors of 300 steps of Lanczos."""
+
+
+@dataclass(frozen=True)
+class SolverFigures:
+    """One solver on one domain.
+
+    Attributes:
+        iterations: median over the right-hand sides. each: of every one of them.
+        setup_seconds: before the first solve. seconds: median of a solve. converged: whether every solve did.
+    """
+
+    iterations: float
+    each: tuple[int, ...]
+    setup_seconds: float
+    seconds: float
+    converged: bool
+
+
+def held_out_system(name: str, shape: Sequence[int], variant: int = 0) -> PressurePoisson:
+    """A domain of `problems.obstacles.DOMAINS`; of `"random"` there is one for each variant."""
+    if name == "random":
+        fluid = random_obstacles(shape, torch.Generator().manual_seed(2023 + variant))
+    else:
+        fluid = domain(name, shape)
+    return PressurePoisson(fluid[None])
+
+
+def compare_solvers(
+    directions: Mapping[str, tuple[DirectionNet, Mapping[str, Any]]],
+    name: str,
+    shape: Sequence[int],
+    *,
+    rivals: Sequence[str] = RIVALS,
+    rtol: float = 1e-4,
+    count: int = 3,
+    seed: int = 0,
+    maxiter: int | None = None,
+    device: str = "cpu",
+) -> dict[str, SolverFigures]:
+    """Solve `count` right-hand sides (and, for random obstacles, domains) one by one with each solver.
+
+    Args:
+        directions: by label, a network and options of `conjugate_directions`.
+        name: of the domain. shape: of the grid. rivals: of `RIVALS`; those that need PyAMG are left out without it.
+        maxiter: limit of the learned iterations; four times the cells along a side by default.
+        device: of the networks.
+
+    Raises:
+        ValueError: for an unknown domain or rival.
+    """
+    unknown = [rival for rival in rivals if rival not in RIVALS]
+    if unknown:
+        raise ValueError(f"solver {unknown[0]!r} is unknown; use one of {', '.join(RIVALS)}.")
+    systems = [held_out_system(name, shape, seed + number) for number in range(count)]
+    sides = [
+        smooth_divergence(system, 1, torch.Generator().manual_seed(1000 * (seed + 1) + number))
+        for number, system in enumerate(systems)
+    ]
+    found: dict[str, SolverFigures] = {}
+    for label, (network, options) in directions.items():
+        limit = {"maxiter": maxiter or 4 * max(shape), "rtol": rtol, **options}
+        runs = [_learned(network, system, rhs.to(device), limit) for system, rhs in zip(systems, sides, strict=True)]
+        found[label] = _summary(runs)
+    for rival in rivals:
+        if rival == "PyAMG-CG" and not pyamg_is_available():
+            continue
+        runs = [_rival(rival, system, rhs, rtol) for system, rhs in zip(systems, sides, strict=True)]
+        found[rival] = _summary(runs)
+    return found
+
+
+_Run = tuple[int, float, float, bool]
+
+
+def _summary(runs: Sequence[_Run]) -> SolverFigures:
+    iterations, setup, seconds, converged = zip(*runs, strict=True)
+    middle = statistics.median
+    return SolverFigures(middle(iterations), tuple(iterations), middle(setup), middle(seconds), all(converged))
+
+
+def _learned(network: DirectionNet, system: PressurePoisson, rhs: torch.Tensor, options: Mapping[str, Any]) -> _Run:
+    direction = network_direction(network)
+    direction(rhs)  # The first call on a new shape chooses kernels.
+    began = _now(rhs)
+    solution = conjugate_directions(system.apply, rhs, direction, project=system.project, throw=False, **options)
+    return int(solution.iterations), 0.0, _now(rhs) - began, bool(solution.converged.all())
+
+
+def _now(tensor: torch.Tensor) -> float:
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)
+    return time.perf_counter()
+
+
+def _rival(name: str, system: PressurePoisson, rhs: torch.Tensor, rtol: float) -> _Run:
+    matrix, values = system.matrix(), system.restrict(rhs)
+    began = time.perf_counter()
+    if name.startswith("deflated CG"):
+        state = _deflated(system, matrix, int(name.rpartition(" ")[2]))
+    else:
+        state = prepare(matrix, _PRECONDITIONERS[name](matrix), method="cg")
+    setup = time.perf_counter() - began
+    began = time.perf_counter()
+    solution = solve(state, values, rtol=rtol, throw=False)
+    return int(solution.iterations), setup, time.perf_counter() - began, bool(solution.converged.all())
+
+
+def _deflated(system: PressurePoisson, matrix: Any, count: int) -> Any:
+    """Deflated CG that starts with the lowest Ritz vectors of this very matrix."""
+    ritz = ritz_vectors(system.apply, system.shape, _LANCZOS, torch.Generator().manual_seed(0))
+    lowest = np.asfortranarray(system.restrict(ritz.vectors[:count]).T)
+    return prepare(matrix, method=DeflatedCG(recycle=count, stored=1), recycle=RecycleSpace(lowest, "none"))
+
+
+def _algebraic_multigrid(matrix: Any) -> Any:
+    # Ruge-Stueben's coarsening needs the fewest iterations on these matrices.
+    pyamg: Any = importlib.import_module("pyamg")
+    sparse: Any = importlib.import_module("scipy.sparse")
+    return pyamg.ruge_stuben_solver(sparse.csr_matrix(matrix)).aspreconditioner(cycle="V")
+
+
+_PRECONDITIONERS: dict[str, Callable[[Any], Any]] = {
+    "CG": lambda matrix: None,
+    "IC(0)-CG": lambda matrix: "ic",
+    "PyAMG-CG": _algebraic_multigrid,
+}
