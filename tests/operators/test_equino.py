@@ -91,3 +91,17 @@ def test_vpionet_is_periodic() -> None:
 def test_bad_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EquiNO(**options)
+
+
+def test_an_odd_network_gives_opposite_answers_to_opposite_strains() -> None:
+    model = EquiNO(n_displacement_modes=4, n_stress_modes=5, width=8, depth=2, is_odd=True)
+    generator = torch.Generator().manual_seed(1)
+    known = [torch.randn(30, count, generator=generator, dtype=torch.float64) for count in (3, 4, 5)]
+    model.fit_scales(*known, torch.randn(3, 5, generator=generator, dtype=torch.float64))
+    strain = 0.04 * torch.randn(10, 3, generator=generator, dtype=torch.float64)
+    for there, back in zip(model(strain), model(-strain), strict=True):
+        torch.testing.assert_close(back, -there, rtol=1e-14, atol=1e-14)
+    (stress, tangent), (opposite, same) = model.response(strain), model.response(-strain)
+    torch.testing.assert_close(opposite, -stress, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(same, tangent, rtol=1e-12, atol=1e-12)
+    assert model.n_parameters == 2 * (3 * 8 + 8 * 8) + 8 * 4 + 8 * 5

@@ -34,6 +34,7 @@ class MultilayerPerceptron(nn.Module):
         dtype: of the parameters, float64 by default.
         distribution: of the initial weights, `"uniform"` or `"normal"`, of the variance of Glorot and Bengio (2010).
         last_activation: whether the last layer is followed by the activation too.
+        has_bias: without, biases are zero and stay so; with `"tanh"` the network is then odd, `net(-x) = -net(x)`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class MultilayerPerceptron(nn.Module):
         dtype: torch.dtype = torch.float64,
         distribution: str = "uniform",
         last_activation: bool = False,
+        has_bias: bool = True,
     ) -> None:
         super().__init__()
         if len(sizes) < 2 or min(sizes) < 1:
@@ -63,7 +65,7 @@ class MultilayerPerceptron(nn.Module):
                 bound = (6 / (inputs + outputs)) ** 0.5
                 weight = (2 * torch.rand(inputs, outputs, generator=generator, dtype=torch.float64) - 1) * bound
             self.weights.append(nn.Parameter(weight.to(dtype)))
-            self.biases.append(nn.Parameter(torch.zeros(outputs, dtype=dtype)))
+            self.biases.append(nn.Parameter(torch.zeros(outputs, dtype=dtype), requires_grad=has_bias))
 
     def forward(self, inputs: Float[torch.Tensor, "n inputs"]) -> Float[torch.Tensor, "n outputs"]:
         """`(n, inputs)` to `(n, outputs)`."""

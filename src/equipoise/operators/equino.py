@@ -29,6 +29,8 @@ class EquiNO(nn.Module):
             where that is more; published, 64.
         form: `"anchored"`, exact at zero strain with a scale for each mode and tanh, or `"paper"`, as published, swish.
         seed: of the initial weights.
+        is_odd: whether opposite strains have opposite answers, as in a cell of laws with even energies; then the
+            networks of the anchored form are odd by construction, and each strain of training counts twice.
 
     The statistics of the coefficients are set by `fit_scales`, or come with the weights of a checkpoint.
 
@@ -47,12 +49,15 @@ class EquiNO(nn.Module):
         depth: int = 4,
         form: str = "anchored",
         seed: int = 0,
+        is_odd: bool = False,
     ) -> None:
         super().__init__()
         if width is None:
             width = 64 if form == "paper" else max(48, 5 * max(n_displacement_modes, n_stress_modes) // 2)
         if form not in FORMS:
             raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}.")
+        if is_odd and form == "paper":
+            raise ValueError("is_odd=True needs form='anchored': swish, of the published form, is not odd.")
         if n_strain not in (3, 6):
             raise ValueError(f"n_strain={n_strain} must be 3 in the plane or 6 in space.")
         if min(n_displacement_modes, n_stress_modes, width) < 1 or depth < 0:
@@ -65,16 +70,17 @@ class EquiNO(nn.Module):
             "depth": depth,
             "form": form,
             "seed": seed,
+            "is_odd": is_odd,
         }
         generator = torch.Generator().manual_seed(seed)
-        self.displacement_branch = _branch(n_strain, n_displacement_modes, width, depth, form, generator)
-        self.stress_branch = _branch(n_strain, n_stress_modes, width, depth, form, generator)
+        self.displacement_branch = _branch(n_strain, n_displacement_modes, width, depth, form, generator, is_odd)
+        self.stress_branch = _branch(n_strain, n_stress_modes, width, depth, form, generator, is_odd)
         self.register_buffer("homogenised_modes", torch.zeros(n_strain, n_stress_modes, dtype=torch.float64))
 
     @property
     def n_parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def set_input_scale(self, half_width: torch.Tensor) -> None:
         """Strain by which inputs are divided, `(v,)`: half the width of the training box."""
@@ -125,11 +131,11 @@ class EquiNO(nn.Module):
 
 
 def _branch(
-    n_strain: int, modes: int, width: int, depth: int, form: str, generator: torch.Generator
+    n_strain: int, modes: int, width: int, depth: int, form: str, generator: torch.Generator, is_odd: bool
 ) -> AnchoredBranch | PlainBranch:
     activation = "swish" if form == "paper" else "tanh"
     sizes = (n_strain, *[width] * depth, modes)
-    network = MultilayerPerceptron(sizes, generator=generator, activation=activation)
+    network = MultilayerPerceptron(sizes, generator=generator, activation=activation, has_bias=not is_odd)
     ones = torch.ones(n_strain, dtype=torch.float64)
     if form == "paper":
         zero = torch.zeros((), dtype=torch.float64)

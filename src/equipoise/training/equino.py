@@ -107,6 +107,7 @@ def train_equino(
         depth=depth,
         form=form,
         seed=seed,
+        is_odd=form == "anchored" and all(material.is_odd for material in cell.materials.values()),
     ).to(cell.device)
     chosen, known = _objective(name, cell, bases, cubature, strain, n_points, seed)
     operator.set_input_scale(((box[1] - box[0]) / 2).to(cell.device))

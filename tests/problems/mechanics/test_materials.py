@@ -233,3 +233,17 @@ def test_bad_configurations_are_refused_in_one_sentence(config: dict, message: s
 def test_a_users_law_without_configuration_says_that_it_cannot_be_stored() -> None:
     with pytest.raises(TypeError, match="Quartic defines no config"):
         _ = Quartic().fingerprint
+
+
+@pytest.mark.parametrize("law", [*LAWS, PlaneStress(paper_matrix())], ids=lambda law: law.name)
+def test_a_law_that_says_so_is_odd(law: Material) -> None:
+    strain = strains(3)
+    odd_part = (law.stress(strain) + law.stress(-strain)).abs().max() / law.stress(strain).abs().max()
+    assert law.is_odd == (odd_part < 1e-12) or isinstance(law, Quartic)
+
+
+def test_a_law_that_is_wrongly_called_odd_is_found_out() -> None:
+    law = NeoHookean(shear=400.0, lame=4000.0)
+    law.is_odd = True
+    with pytest.raises(ValueError, match="not odd"):
+        law.validate()

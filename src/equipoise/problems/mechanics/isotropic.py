@@ -83,6 +83,7 @@ class LinearIsotropic(Material):
     """
 
     is_linear = True
+    is_odd = True
 
     def __init__(self, *, bulk: float, shear: float, name: str = "linear") -> None:
         self.bulk, self.shear = positive("linear_isotropic", "bulk", bulk), positive("linear_isotropic", "shear", shear)

@@ -36,6 +36,10 @@ def check_law(material: Material, *, n_strain: int, size: float, count: int, see
         lowest = torch.linalg.eigvalsh((tangent + tangent.mT) / 2)[:, 0]
         bound = -_SYMMETRY_TOLERANCE * torch.linalg.matrix_norm(tangent)
         _refuse(material, "an energy that is not convex, so that bounds fail,", strain, lowest < bound)
+    if material.is_odd:
+        odd_part = torch.linalg.vector_norm(stress + material.stress(-strain), dim=-1)
+        scale = torch.linalg.vector_norm(stress, dim=-1).amax()
+        _refuse(material, "is_odd set and a stress that is not odd", strain, odd_part > 1e-9 * scale)
     difference = _difference(material.stress, strain, size)
     error = torch.linalg.matrix_norm(difference - tangent) / torch.linalg.matrix_norm(tangent)
     _refuse(material, "a tangent that is not the derivative of its stress", strain, error > _DIFFERENCE_TOLERANCE)

@@ -31,11 +31,13 @@ class Material(ABC):
         name: for reports.
         is_linear: whether the tangent is constant.
         is_hyperelastic: whether there is an energy, and with it a symmetric tangent, a conjugate and bounds.
+        is_odd: whether opposite strains have opposite stresses, as of an even energy; False says nothing.
     """
 
     name: str = "material"
     is_linear: bool = False
     is_hyperelastic: bool = True
+    is_odd: bool = False
 
     @abstractmethod
     def energy(self, strain: torch.Tensor) -> torch.Tensor:

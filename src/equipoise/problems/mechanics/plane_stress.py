@@ -35,6 +35,7 @@ class PlaneStress(Material):
         self.material = material
         self.name = f"{material.name}, plane stress"
         self.is_linear, self.is_hyperelastic = material.is_linear, material.is_hyperelastic
+        self.is_odd = material.is_odd
 
     def energy(self, strain: torch.Tensor) -> torch.Tensor:
         return self.material.energy(self._space(strain))

@@ -34,6 +34,8 @@ class SaturatingShear(Material):
     Source: Eivazi et al. (2026), section 2, with the out-of-plane deviator included so that an energy exists.
     """
 
+    is_odd = True
+
     def __init__(
         self, *, bulk: float, alpha1: float, alpha2: float, norm: str = "spatial", name: str = "matrix"
     ) -> None:
