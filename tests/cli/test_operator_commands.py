@@ -215,6 +215,34 @@ def test_a_micro_model_and_an_operator_are_not_taken_for_one_another(
     assert "s.h5" in message
 
 
+def test_a_linear_map_is_fitted_evaluated_and_exported(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", "linear", folder / "darcy.h5", "-o", tmp_path / "run", "--set", "rank=6") == 0
+    capsys.readouterr()
+    assert run("evaluate", tmp_path / "run", folder / "darcy.h5", "--json") == 0
+    assert 0 < last_json(capsys)["results"][0]["relative_l2"]["mean"] < 1
+    assert run("export", tmp_path / "run", "-o", tmp_path / "linear.pt2") == 0
+    # Fitting takes all samples at once.
+    assert run("train", "linear", folder / "darcy.h5", "-o", tmp_path / "other", "--stream") == 2
+
+
+def test_data_left_in_their_file_give_the_same_run_and_errors(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", "mgno", folder / "darcy.h5", "-o", tmp_path / "run", "--stream", *_SMALL) == 0
+    weights = [path / "run" / "weights.safetensors" for path in (folder, tmp_path)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    capsys.readouterr()
+    rows = []
+    for choice in ("--stream", "--no-stream"):
+        assert run("evaluate", tmp_path / "run", folder / "darcy.h5", "--resolution", 33, choice, "--json") == 0
+        rows.append(last_json(capsys)["results"])
+        assert run("predict", tmp_path / "run", folder / "darcy.h5", "-o", tmp_path / f"p{choice}.h5", choice) == 0
+    assert rows[0] == rows[1]
+    assert (tmp_path / "p--stream.h5").read_bytes() == (tmp_path / "p--no-stream.h5").read_bytes()
+
+
 def test_models_lists_what_can_be_trained(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models", "--json") == 0
     names = [row["name"] for row in last_json(capsys)["models"]]

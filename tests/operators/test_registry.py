@@ -13,7 +13,7 @@ from equipoise.operators.registry import OPERATORS, FieldSizes, load_operator, m
 from equipoise.spaces import Grid
 
 GRIDS = {"line": Grid((32,), periodic=True), "square": Grid((16, 32)), "cube": Grid((16, 16, 16), periodic=True)}
-SMALL = {"fno": 4, "tfno": 4, "mg-tfno": 4, "mgno": 4, "unet": 4}
+SMALL = {"fno": 4, "tfno": 4, "mg-tfno": 4, "mgno": 4, "unet": 4, "local-fno": 4}
 
 
 def built(name: str, grid: Grid) -> torch.nn.Module:

@@ -30,7 +30,7 @@ def export(
         raise ValueError(f"{output} exists already; use --overwrite to replace it.")
     loaded = load_operator_run(run)
     shape = loaded.input_grid.shape if resolution is None else (resolution,) * loaded.input_grid.dim
-    kind = next(loaded.model.parameters()).dtype
+    kind = loaded.model.inputs.mean.dtype
     example = torch.zeros(2, len(loaded.input_names), *shape, dtype=kind)
     loaded.model(example)
     export_operator(loaded.model, example, output)

@@ -45,7 +45,7 @@ def predict(
     loaded.check_inputs(data)
     data.check_finite()
     began = time.perf_counter()
-    kind = next(loaded.model.parameters()).dtype
+    kind = loaded.model.inputs.mean.dtype
     settings: dict[str, Any] = {"predicted_by": loaded.name, "run_data": loaded.fingerprint, "inputs": inputs.name}
 
     def answers() -> Iterator[FieldDataset]:

@@ -23,6 +23,8 @@ OPERATOR_NAMES = {
     "mgno": "MgNO: learned multigrid cycles as layers, from a file of fields.",
     "deeponet": "DeepONet: branch and trunk networks, for answers at any point, from a file of fields.",
     "pod-deeponet": "POD-DeepONet: a branch with a linear part, and modes of the outputs, from a file of fields.",
+    "local-fno": "FNO with differences and local integrals beside the spectral layers, from a file of fields.",
+    "linear": "Ridge regression as a baseline; fitted, not trained, from a file of fields.",
     "unet": "An ordinary U-Net as a baseline, from a file of fields.",
 }
 """Names in `operators.registry`, repeated here so that help imports none of the library."""
@@ -157,7 +159,7 @@ def _train(run: _Run) -> dict[str, Any]:
     from equipoise.cli.training_progress import training_progress
     from equipoise.data.split import Split
     from equipoise.data.streamed_fields import open_fields
-    from equipoise.operators.registry import FieldSizes, make_operator
+    from equipoise.operators.registry import FieldSizes, make_operator, operator_options
     from equipoise.training.operator_runs import save_operator_run
     from equipoise.training.operators import train_operator
 
@@ -169,7 +171,8 @@ def _train(run: _Run) -> dict[str, Any]:
     decisive = {**settings, "operator": name, "data": data.fingerprint}
     check_start(output, decisive, resume=run.resume, overwrite=run.overwrite)
     sizes = FieldSizes(data.inputs.shape[1], data.outputs.shape[1], data.grid, data.input_grid or data.grid)
-    operator = make_operator(name, sizes, **{"seed": settings["seed"], **settings["options"]})
+    drawn = {"seed": settings["seed"]} if "seed" in operator_options(name) else {}
+    operator = make_operator(name, sizes, **{**drawn, **settings["options"]})
     split = Split.random(len(data), validation=settings["validation"], test=settings["test"], seed=settings["seed"])
     output.parent.mkdir(parents=True, exist_ok=True)
     if not run.resume and _is_main():

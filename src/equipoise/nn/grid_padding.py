@@ -47,7 +47,7 @@ def pad_field(
             field = field.index_select(dim, inside)
             continue
         mirrored = 2 * inside - index
-        if bool(((mirrored < 0) | (mirrored >= count)).any()):
+        if max(before, after) >= count:
             raise ValueError(f"{max(before, after)} points can't be reflected on an axis of {count} points.")
         reflected = field.index_select(dim, mirrored)
         if continuation == "extrapolate":

@@ -115,7 +115,7 @@ class LocalFNO(nn.Module):
         grid = self.grid.resized(inputs.shape[2:])
         check_resolution(grid.shape, self.config["n_modes"])
         place = coordinate_channels(grid, dtype=inputs.dtype, device=inputs.device)
-        hidden = self.lift(torch.cat([inputs, place.expand(len(inputs), *place.shape[1:])], 1))
+        hidden = self.lift(torch.cat([inputs, place.expand(inputs.shape[0], *place.shape[1:])], 1))
         for layer in self.layers:
             hidden = layer(hidden, grid)
         return self.project(hidden)

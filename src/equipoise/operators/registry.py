@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,9 @@ def _sensors(sizes: FieldSizes) -> dict[str, Any]:
         "trunk": (128, 128),
         "n_modes": 64,
         "activation": "gelu",
+        "periods": tuple(
+            length if wraps else 0.0 for length, wraps in zip(sizes.grid.lengths, sizes.grid.wraps, strict=True)
+        ),
     }
 
 
@@ -84,6 +88,18 @@ def _modes_of_outputs(sizes: FieldSizes) -> dict[str, Any]:
         "bounds": sizes.grid.bounds,
         "periodic": sizes.grid.wraps,
     }
+
+
+def _linear(sizes: FieldSizes) -> dict[str, Any]:
+    return {**_modes_of_outputs(sizes), "rank": min(512, sizes.in_channels * math.prod(sizes.input_grid.shape))}
+
+
+def _local(sizes: FieldSizes) -> dict[str, Any]:
+    grid = sizes.grid
+    if any(grid.wraps) and not all(grid.wraps):
+        raise ValueError(f"local-fno takes boxes that are periodic along all axes or none; this one is {grid.wraps}.")
+    box = {"shape": grid.shape, "bounds": grid.bounds, "periodic": all(grid.wraps)}
+    return {**_spectral(sizes), **box, "differences": True}
 
 
 def _pixels(sizes: FieldSizes) -> dict[str, Any]:
@@ -117,6 +133,19 @@ OPERATORS: dict[str, NamedOperator] = {
         "equipoise.operators.pod_deeponet",
         "PODDeepONet",
         _modes_of_outputs,
+        at_points=True,
+    ),
+    "local-fno": NamedOperator(
+        "Fourier neural operator that also differentiates, and integrates over a fixed radius",
+        "equipoise.operators.local_fno",
+        "LocalFNO",
+        _local,
+    ),
+    "linear": NamedOperator(
+        "ridge regression, the baseline of nearly linear families; fitted, not trained",
+        "equipoise.operators.linear_map",
+        "LinearMap",
+        _linear,
         at_points=True,
     ),
     "unet": NamedOperator("an ordinary U-Net, tied to its grid", "equipoise.operators.unet", "UNet", _pixels),

@@ -153,7 +153,7 @@ class _Tally:
 
     def add(self, run: OperatorRun, part: FieldDataset) -> None:
         """Predict a batch and count its errors in."""
-        kind = next(run.model.parameters()).dtype
+        kind = run.model.inputs.mean.dtype
         prediction = predict_in_batches(run.model, part.inputs[:].to(kind), batch_size=len(part))
         exact, grid = part.outputs[:].to(prediction), part.grid
         for order, parts in zip((0.0, 1.0), self.errors.values(), strict=True):

@@ -17,6 +17,7 @@ from equipoise.errors import FormatError
 from equipoise.operators.normalisation import NormalisedOperator, Normaliser
 from equipoise.operators.registry import load_operator
 from equipoise.spaces.grid import Grid
+from equipoise.spaces.sample_chunks import Samples
 from equipoise.training.operators import TrainedOperator
 
 __all__ = ["KIND", "OperatorRun", "load_operator_run", "save_operator_run"]
@@ -55,7 +56,7 @@ class OperatorRun:
         _check_side("outputs", self.output_names, self.grid, data.outputs, data.grid)
 
 
-def _check_side(side: str, names: Sequence[str], ours: Grid, fields: torch.Tensor, grid: Grid) -> None:
+def _check_side(side: str, names: Sequence[str], ours: Grid, fields: Samples, grid: Grid) -> None:
     if len(names) != fields.shape[1]:
         raise ValueError(
             f"the data have {fields.shape[1]} channels of {side}; the run has {len(names)}: {_few(names)}."

@@ -140,7 +140,9 @@ def train_operator(
         on_step=on_step,
         on_row=on_row,
     )
-    history = trainer.fit([phase], resume=resume)
+    # What is fitted and not trained, such as a linear map, is done.
+    is_trained = any(parameter.requires_grad for parameter in model.parameters())
+    history = trainer.fit([phase], resume=resume) if is_trained else History()
     last = None
     if trainer.best is not None:
         last = {name: value.detach().clone() for name, value in model.state_dict().items()}
