@@ -190,7 +190,7 @@ class Trainer:
         processes = self.acceleration.processes
         if accumulate == 1 and processes == 1:
             terms.update(self.objective(model, samples))
-            loss: torch.Tensor = sum(terms.values(), start=torch.zeros(()))
+            loss = _total(terms)
             value = float(loss.detach())
             self._check_finite(value, terms, number, step)
             self.acceleration.backward(loss)
@@ -204,7 +204,7 @@ class Trainer:
             share = len(part) / len(whole) * processes
             with self.acceleration.part(last=place == len(parts) - 1):
                 found = {name: share * term for name, term in self.objective(model, part).items()}
-                loss = sum(found.values(), start=torch.zeros(()))
+                loss = _total(found)
                 self._check_finite(float(loss.detach()), found, number, step)
                 self.acceleration.backward(loss)
             for name, term in found.items():
@@ -224,7 +224,7 @@ class Trainer:
             optimiser.zero_grad()
             terms.clear()
             terms.update(self.objective(model, samples))
-            loss: torch.Tensor = sum(terms.values(), start=torch.zeros(()))
+            loss = _total(terms)
             if bool(torch.isfinite(loss)):
                 loss.backward()
             return loss
@@ -308,3 +308,11 @@ class Trainer:
             bool(progress["stopped_early"]),
         )
         return int(progress["phase"]), int(progress["step"]), kept.optimiser, kept.random_state
+
+
+def _total(terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Their sum, without a zero to begin with, which would cost an operation and its gradient in each step."""
+    first, *others = terms.values()
+    for other in others:
+        first = first + other
+    return first
