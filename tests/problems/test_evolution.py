@@ -174,6 +174,12 @@ def test_seed_decides_and_batch_equals_loop(name: str) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-11, atol=1e-12)
 
 
+def test_a_field_that_fills_the_cache_is_solved_alone_as_in_a_loop() -> None:
+    problem = navier_stokes(resolution=256, final_time=1e-3, max_step=1e-3)
+    start = problem.sample(2, torch.Generator().manual_seed(0))
+    assert torch.equal(problem.solve(start), torch.cat([problem.solve(row[None]) for row in start]))
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_dtype_is_kept(name: str) -> None:
     problem = SMALL[name]()
