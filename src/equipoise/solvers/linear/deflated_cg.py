@@ -21,6 +21,44 @@ from equipoise.solvers.solution import Result
 
 __all__ = ["DeflatedCg"]
 
+# The space is renewed after a system that took less than this part of the iterations of the one before, as it still
+# gets better, and after one that took more than that multiple of the fewest, as the matrices have drifted.
+_STILL_BETTER, _DRIFTED = 0.97, 1.1
+
+
+class _Steps:
+    """Scalars of the stored steps of one solve, and `(A W)^H z` at each: all that the next space needs to know."""
+
+    def __init__(self) -> None:
+        self.alpha: list[float] = []
+        self.energy: list[float] = []
+        self.product: list[float] = []
+        self.overlap: list[Vector] = []
+
+    @property
+    def count(self) -> int:
+        """Steps whose end is known too."""
+        return max(min(len(self.alpha), len(self.product) - 1), 0)
+
+    def curvature(self, within: Vector) -> Vector:
+        """`(A Z)^H M^-1 (A Z)` of `Z = [W, P]`, the directions P of unit energy; `within` is the part of W.
+
+        As `A p_j = (r_j - r_(j+1)) / alpha_j` and the residuals are M^-1-orthogonal, the part of P is tridiagonal.
+        """
+        steps, count = self.count, len(within)
+        scale = 1 / (np.array(self.alpha[:steps]) * np.sqrt(self.energy[:steps]))
+        rho = np.array(self.product[: steps + 1])
+        result = np.zeros((count + steps, count + steps), dtype=within.dtype)
+        result[:count, :count] = within
+        inner, places = result[count:, count:], np.arange(steps)
+        inner[places, places] = (rho[:-1] + rho[1:]) * scale**2
+        beside = -rho[1:-1] * scale[:-1] * scale[1:]
+        inner[places[:-1], places[1:]] = inner[places[1:], places[:-1]] = beside
+        if count:
+            result[:count, count:] = -np.diff(np.array(self.overlap[: steps + 1]), axis=0).T * scale
+            result[count:, :count] = result[:count, count:].conj().T
+        return result
+
 
 class DeflatedCg:
     """The working blocks and the deflation space W of one chain of systems.
@@ -35,16 +73,17 @@ class DeflatedCg:
         self.recycle = min(recycle, size)
         self.stored = stored if self.recycle else 0
         columns = self.recycle + self.stored
-        # [W, P], A [W, P] and M^-1 A [W, P]; the used part of W stands at the end of its columns.
-        self._space, self._images, self._solved_images = (
-            np.zeros((size, columns), dtype=dtype, order="F") for _ in range(3)
-        )
-        self._residual, self._solved, self._direction, self._image, self._previous = (
-            np.zeros(size, dtype=dtype) for _ in range(5)
-        )
+        # [W, P] and A [W, P]; the used part of W stands at the end of its columns.
+        self._space, self._images = (np.zeros((size, columns), dtype=dtype, order="F") for _ in range(2))
+        self._residual, self._solved, self._direction, self._image = (np.zeros(size, dtype=dtype) for _ in range(4))
         self._count = 0
         self._stale = False
-        self._factor: Any = None
+        self._factor = self._energy = np.zeros((0, 0), dtype=dtype)
+        # First column of [A W, A P] and coefficients of A W, where it has not been formed: the next matrix would
+        # throw it away.
+        self._unformed: tuple[int, Vector] | None = None
+        self._settled = False
+        self._before = self._fewest = float("inf")
         names = ("gemv", "gemm", "axpy", "nrm2")
         self._gemv, self._gemm, self._axpy, self._nrm2 = get_blas_funcs(names, (self._residual,))
 
@@ -57,7 +96,8 @@ class DeflatedCg:
         """Start from this space instead of an empty one."""
         self._count = vectors.shape[1]
         self._space[:, self.recycle - self._count : self.recycle] = vectors
-        self._stale = True
+        self._unformed, self._stale, self._settled = None, True, False
+        self._before = self._fewest = float("inf")
 
     def invalidate(self) -> None:
         """Tell that the operator or the preconditioner has changed."""
@@ -69,20 +109,36 @@ class DeflatedCg:
     def _refresh(self, operator: Operator) -> None:
         """`A W` and the factor of `W^H A W`; a space on which A is not positive definite is dropped."""
         space, images = self._kept(self._space), self._kept(self._images)
-        for column in range(self._count):
-            operator.apply(space[:, column], images[:, column])
-        energy = self._gemm(1.0, space, images, trans_a=2)
-        try:
-            self._factor = sl.cho_factor((energy + energy.conj().T) / 2, check_finite=False)
-        except sl.LinAlgError:
+        if self._stale:
+            for column in range(self._count):
+                operator.apply(space[:, column], images[:, column])
+        elif self._unformed is not None:
+            start, coefficients = self._unformed
+            images[...] = self._gemm(1.0, self._images[:, start : start + len(coefficients)], coefficients)
+        self._unformed, self._stale = None, False
+        if self._factorize():
+            return
+        kept = orthonormalize(space, images)
+        if kept < self._count:
+            for block, part in ((self._space, space), (self._images, images)):
+                block[:, self.recycle - kept : self.recycle] = part[:, :kept].copy()
+        self._count = kept
+        if not self._factorize():
             self._count = 0
-        self._stale = False
 
-    def _project(self, solved: Vector, out: Vector) -> None:
-        """`out -= W F^-1 (A W)^H solved`."""
-        overlap = self._gemv(1.0, self._kept(self._images), solved, trans=2)
-        overlap = sl.cho_solve(self._factor, overlap, overwrite_b=True, check_finite=False)
-        self._gemv(-1.0, self._kept(self._space), overlap, beta=1.0, y=out, overwrite_y=1)
+    def _factorize(self) -> bool:
+        """Factorise `W^H A W`; whether it is safely positive definite."""
+        energy = self._gemm(1.0, self._kept(self._space), self._kept(self._images), trans_a=2)
+        self._energy = (energy + energy.conj().T) / 2
+        scale = np.abs(np.diag(self._energy))
+        try:
+            self._factor = sl.cholesky(self._energy, lower=False, check_finite=False)
+        except sl.LinAlgError:
+            return False
+        return bool((np.abs(np.diag(self._factor)) > 1e-7 * np.sqrt(scale)).all())
+
+    def _solve_small(self, rhs: Vector) -> Vector:
+        return np.asarray(sl.cho_solve((self._factor, False), rhs, check_finite=False))
 
     def solve(self, operator: Operator, preconditioner: Applied | None, task: Task) -> Outcome:
         """Solve one system and renew the deflation space from it."""
@@ -92,12 +148,14 @@ class DeflatedCg:
         if norm <= task.target:
             outcome.result = Result.CONVERGED
             return outcome
-        if self._count and self._stale:
+        if self._count and (self._stale or self._unformed is not None):
             self._refresh(operator)
-        attempts, taken = 0, 0
+        steps = _Steps()
+        limit, attempts = 0 if self._settled else self.stored, 0
         while outcome.result is Result.MAX_ITERATIONS and outcome.iterations < task.maxiter:
             before = norm
-            taken = self._run(operator, preconditioner, task, outcome, taken)
+            self._run(operator, preconditioner, task, outcome, steps, limit)
+            limit = 0
             norm = self._true_residual(operator, task, outcome)
             outcome.history[-1] = norm / task.scale
             if not np.isfinite(norm):
@@ -109,9 +167,20 @@ class DeflatedCg:
                 if attempts == 3:
                     outcome.result = Result.STAGNATION
                     outcome.note = f"restarts left the true residual at {norm / task.scale:.1e}"
-        if taken and outcome.result in (Result.CONVERGED, Result.MAX_ITERATIONS):
-            self._renew(preconditioner, taken)
+        if self.recycle and outcome.iterations and outcome.result in (Result.CONVERGED, Result.MAX_ITERATIONS):
+            self._learn(preconditioner, steps, outcome.iterations)
         return outcome
+
+    def _learn(self, preconditioner: Applied | None, steps: _Steps, iterations: int) -> None:
+        """Renew the space as long as that pays."""
+        better = self._count < self.recycle or iterations < _STILL_BETTER * self._before
+        drifted = iterations > _DRIFTED * self._fewest
+        if steps.count and (better or drifted):
+            self._renew(preconditioner, steps)
+        self._settled = not (better or drifted)
+        self._fewest = float(iterations) if drifted else min(self._fewest, iterations)
+        # After a drift the next system renews in any case.
+        self._before = float("inf") if drifted else float(iterations)
 
     def _true_residual(self, operator: Operator, task: Task, outcome: Outcome) -> float:
         if outcome.x.any():
@@ -132,91 +201,102 @@ class DeflatedCg:
     def _enter(self, outcome: Outcome) -> None:
         """Take the part of the error in W out: `x += W F^-1 W^H r`."""
         space, images = self._kept(self._space), self._kept(self._images)
-        part = sl.cho_solve(self._factor, self._gemv(1.0, space, self._residual, trans=2), check_finite=False)
+        part = self._solve_small(self._gemv(1.0, space, self._residual, trans=2))
         self._gemv(1.0, space, part, beta=1.0, y=outcome.x, overwrite_y=1)
         self._gemv(-1.0, images, part, beta=1.0, y=self._residual, overwrite_y=1)
 
-    def _run(self, operator: Operator, preconditioner: Applied | None, task: Task, outcome: Outcome, taken: int) -> int:
-        """Iterate to convergence of the recursive residual; the number of stored directions."""
+    def _direct(self, steps: _Steps, limit: int) -> None:
+        """Take the part in W out of the new direction: `p -= W F^-1 (A W)^H z`."""
+        if not self._count:
+            return
+        overlap = self._gemv(1.0, self._kept(self._images), self._solved, trans=2)
+        if len(steps.overlap) < limit + 1:
+            steps.overlap.append(overlap)
+        part = self._solve_small(overlap)
+        self._gemv(-1.0, self._kept(self._space), part, beta=1.0, y=self._direction, overwrite_y=1)
+
+    def _run(
+        self,
+        operator: Operator,
+        preconditioner: Applied | None,
+        task: Task,
+        outcome: Outcome,
+        steps: _Steps,
+        limit: int,
+    ) -> None:
+        """Iterate to convergence of the recursive residual; the first `limit` steps are stored."""
         residual, solved, direction, image = self._residual, self._solved, self._direction, self._image
         if self._count:
             self._enter(outcome)
             if float(self._nrm2(residual)) <= task.target:
-                return taken
+                return
         self._precondition(preconditioner, residual, solved)
         direction[:] = solved
-        if self._count:
-            self._project(solved, direction)
+        self._direct(steps, limit)
         product = float(np.vdot(residual, solved).real)
-        first_run = taken == 0
+        if limit:
+            steps.product.append(product)
         while outcome.iterations < task.maxiter:
             if not product > 0:
-                return self._broken(outcome, taken, f"r.M r = {product:.3g}: the preconditioner", product)
+                self._broken(outcome, f"r.M r = {product:.3g}: the preconditioner", product)
+                return
             operator.apply(direction, image)
             energy = float(np.vdot(direction, image).real)
             if not energy > 0:
-                return self._broken(outcome, taken, f"p.A p = {energy:.3g}: the matrix", energy)
+                self._broken(outcome, f"p.A p = {energy:.3g}: the matrix", energy)
+                return
             alpha = product / energy
             self._axpy(direction, outcome.x, a=alpha)
             self._axpy(image, residual, a=-alpha)
             norm = float(self._nrm2(residual))
-            storing = first_run and taken < self.stored
-            if storing:
-                self._previous[:] = solved
-            self._precondition(preconditioner, residual, solved)
-            if storing:
-                self._store(taken, alpha, energy)
-                taken += 1
+            if len(steps.alpha) < limit:
+                self._store(steps, alpha, energy)
             outcome.record(task, norm)
             if norm <= task.target or not np.isfinite(norm):
-                return taken
+                return
+            self._precondition(preconditioner, residual, solved)
             updated = float(np.vdot(residual, solved).real)
+            if len(steps.product) <= limit and limit:
+                steps.product.append(updated)
             direction *= updated / product
             direction += solved
-            if self._count:
-                self._project(solved, direction)
+            self._direct(steps, limit)
             product = updated
-        return taken
 
-    def _broken(self, outcome: Outcome, taken: int, what: str, value: float) -> int:
+    def _broken(self, outcome: Outcome, what: str, value: float) -> None:
         finite = np.isfinite(value)
         outcome.result = Result.BREAKDOWN if finite else Result.NON_FINITE_OUTPUT
         outcome.note = f"{what} is not positive definite" if finite else "an inner product became not finite"
-        return taken
 
-    def _store(self, taken: int, alpha: float, energy: float) -> None:
-        """Keep a direction, its image and the solved image, which cost no further product."""
-        column, scale = self.recycle + taken, 1 / np.sqrt(energy)
+    def _store(self, steps: _Steps, alpha: float, energy: float) -> None:
+        """Keep a direction of unit energy, and its image."""
+        column, scale = self.recycle + len(steps.alpha), 1 / np.sqrt(energy)
         np.multiply(self._direction, scale, out=self._space[:, column])
         np.multiply(self._image, scale, out=self._images[:, column])
-        target = self._solved_images[:, column]
-        np.subtract(self._previous, self._solved, out=target)
-        target *= scale / alpha
+        steps.alpha.append(alpha)
+        steps.energy.append(energy)
 
-    def _renew(self, preconditioner: Applied | None, taken: int) -> None:
+    def _renew(self, preconditioner: Applied | None, steps: _Steps) -> None:
         """The next W: harmonic Ritz vectors of `M^-1 A` of smallest value over `[W, P]`."""
-        space, images = self._kept(self._space, taken), self._kept(self._images, taken)
-        solved = self._kept(self._solved_images, taken)
-        for column in range(self._count):
-            self._precondition(preconditioner, images[:, column], solved[:, column])
-        energy = self._gemm(1.0, space, images, trans_a=2)
-        curvature = self._gemm(1.0, images, solved, trans_a=2)
+        count, images = self._count, self._kept(self._images)
+        within = np.zeros((count, count), dtype=images.dtype)
+        for column in range(count):
+            self._precondition(preconditioner, images[:, column], self._solved)
+            within[:, column] = self._gemv(1.0, images, self._solved, trans=2)
+        curvature = steps.curvature((within + within.conj().T) / 2)
+        # The directions are conjugate to one another and to W.
+        energy = np.eye(len(curvature), dtype=images.dtype)
+        energy[:count, :count] = self._energy[:count, :count]
         scale = 1 / np.sqrt(np.abs(np.diag(energy)))
-        energy = (energy + energy.conj().T) / 2 * np.outer(scale, scale)
-        curvature = (curvature + curvature.conj().T) / 2 * np.outer(scale, scale)
         wanted = min(self.recycle, len(scale))
         try:
-            ritz = sl.eigh(curvature, energy, subset_by_index=(0, wanted - 1))[1]
-        except sl.LinAlgError:
+            ritz = sl.eigh(
+                curvature * np.outer(scale, scale), energy * np.outer(scale, scale), subset_by_index=(0, wanted - 1)
+            )[1]
+        except (sl.LinAlgError, ValueError):
             return
-        chosen = self._gemm(1.0, space, scale[:, None] * ritz)
-        moved = self._gemm(1.0, images, scale[:, None] * ritz)
-        kept = orthonormalize(chosen, moved)
-        self._count = kept
-        self._kept(self._space)[...] = chosen[:, :kept]
-        self._kept(self._images)[...] = moved[:, :kept]
-        energy = self._gemm(1.0, self._kept(self._space), self._kept(self._images), trans_a=2)
-        try:
-            self._factor = sl.cho_factor((energy + energy.conj().T) / 2, check_finite=False)
-        except sl.LinAlgError:
-            self._count = 0
+        coefficients = np.asfortranarray(scale[:, None] * ritz)
+        chosen = self._gemm(1.0, self._kept(self._space, steps.count), coefficients)
+        self._unformed = (self.recycle - count, coefficients)
+        self._count = wanted
+        self._kept(self._space)[...] = chosen

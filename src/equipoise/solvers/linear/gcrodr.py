@@ -53,6 +53,8 @@ class GcroDr:
         self._second = np.zeros(k + m + 1, dtype=dtype)
         self._count = 0
         self._stale = False
+        # Columns and coefficients of C where it has not been formed: the next matrix would throw it away.
+        self._unformed: tuple[int, Vector] | None = None
         self._second_pass = _LOOSE
         self._generator = np.random.default_rng(0)
         names = ("gemv", "gemm", "nrm2", "scal")
@@ -67,13 +69,14 @@ class GcroDr:
     @property
     def images(self) -> Vector:
         """C = op(U), `(N, k')`, a copy; stale between `invalidate` and the next solve."""
+        self._form_images()
         return self._images().copy()
 
     def set_vectors(self, vectors: Vector) -> None:
         """Start from this space instead of an empty one."""
         self._count = vectors.shape[1]
         self._space[:, : self._count] = vectors
-        self._stale = True
+        self._unformed, self._stale = None, True
 
     def invalidate(self) -> None:
         """Tell that the operator or the preconditioner has changed."""
@@ -91,6 +94,7 @@ class GcroDr:
 
     def refresh(self, operator: Operator, preconditioner: Applied | None) -> None:
         """Make `op(U) = C` hold again, with `C` orthonormal; one product per vector."""
+        self._unformed = None
         space, images = self._space[:, : self._count], self._images()
         for column in range(self._count):
             self._apply(operator, preconditioner, space[:, column], images[:, column])
@@ -118,6 +122,7 @@ class GcroDr:
             return outcome
         if self._count and self._stale:
             self.refresh(operator, preconditioner)
+        self._form_images()
         self._stale = False
         cycles = stuck = 0
         while True:
@@ -126,7 +131,7 @@ class GcroDr:
             cycles += 1
             if not np.isfinite(norm):
                 outcome.result, outcome.note = Result.NON_FINITE_OUTPUT, "the residual became not finite"
-                self._count = 0
+                self._count, self._unformed = 0, None
                 return outcome
             if norm <= task.target:
                 outcome.result = Result.CONVERGED
@@ -186,6 +191,8 @@ class GcroDr:
             outcome.history[-1] = norm / task.scale
         if self.recycle and cycle.steps and np.isfinite(norm):
             self._renew(cycle)
+            if norm > task.target:
+                self._form_images()
         return norm, cycle.predicted
 
     def _arnoldi(
@@ -236,17 +243,27 @@ class GcroDr:
             return
         kept = change.images.shape[1]
         spare = self._spare[:, :kept]
-        self._gemm(1.0, self._block[:, first - count : first + steps + 1], change.images, c=spare, overwrite_c=1)
-        self._block[:, first - kept : first] = spare
         self._gemm(1.0, basis[:, :steps], change.space[count:], c=spare, overwrite_c=1)
         if count:
             self._gemm(1.0, space, change.space[:count], beta=1.0, c=spare, overwrite_c=1)
         self._space, self._spare = self._spare, self._space
+        self._unformed = (first - count, change.images)
         self._count, self._small_cu, self._small_uu = kept, change.images_space, change.space_space
+
+    def _form_images(self) -> None:
+        """Carry out the change of C that `_renew` has left to be done."""
+        if self._unformed is None:
+            return
+        start, coefficients = self._unformed
+        self._unformed = None
+        spare = self._spare[:, : self._count]
+        self._gemm(1.0, self._block[:, start : start + len(coefficients)], coefficients, c=spare, overwrite_c=1)
+        self._images()[...] = spare
         self._check_images()
 
     def _check_images(self) -> None:
         """Where a random combination shows that C is no longer orthonormal, make it so, and be strict from now on."""
+        self._form_images()
         weights = self._generator.standard_normal(self._count).astype(self.dtype)
         seen = self._gemv(1.0, self._images(), self._gemv(1.0, self._images(), weights), trans=2)
         if sl.norm(seen - weights) > _LOST * sl.norm(weights):

@@ -30,39 +30,37 @@ class Cycle:
         self.predicted = self.beta = beta
         self.mixed = np.zeros((count, limit), dtype=dtype)
         self.hessenberg = np.zeros((limit + 1, limit), dtype=dtype)
-        self._upper = np.zeros((limit + 1, limit), dtype=dtype)
-        self._rotation = np.eye(limit + 1, dtype=dtype)
+        # Last row of the product of all rotations so far: all that the residual norm needs.
+        self._last = np.zeros(limit + 1, dtype=dtype)
+        self._last[0] = 1
 
     def extend(self, overlap: Vector, after: float) -> float:
         """Add the column whose coefficients on `[C, V]` are `overlap` and on the new vector `after`; the new norm."""
-        j, count = self.steps, self.count
+        j, count, last = self.steps, self.count, self._last
         self.mixed[:, j] = overlap[:count]
-        column = self.hessenberg[: j + 2, j]
-        column[:-1] = overlap[count:]
-        column[-1] = after
-        upper = self._upper[: j + 2, j]
-        upper[:-1] = self._rotation[: j + 1, : j + 1] @ overlap[count:]
-        head = upper[j]
+        new = overlap[count:]
+        self.hessenberg[: j + 1, j] = new
+        self.hessenberg[j + 1, j] = after
+        head = last[: j + 1] @ new
         length = math.hypot(abs(head), after)
-        rows = self._rotation[j : j + 2, : j + 2]
-        if length > 0:
-            cosine, sine = head / length, after / length
-            lead, last = rows[0].copy(), rows[1].copy()
-            rows[0] = np.conj(cosine) * lead + sine * last
-            rows[1] = cosine * last - sine * lead
-        upper[j] = length
+        cosine, sine = (head / length, after / length) if length > 0 else (1.0, 0.0)
+        last[: j + 1] *= -sine
+        last[j + 1] = cosine
         self.steps += 1
-        self.predicted = self.beta * abs(self._rotation[j + 1, 0])
-        return self.predicted
+        self.predicted = self.beta * abs(last[0])
+        return float(self.predicted)
 
     def coefficients(self) -> Vector:
         """`y`, `(steps,)`."""
         j = self.steps
-        rhs = self.beta * self._rotation[:j, 0]
-        upper = self._upper[:j, :j]
+        columns = self.hessenberg[: j + 1, :j]
+        basis, upper = np.linalg.qr(columns)
+        rhs = self.beta * basis[0].conj()
         if np.abs(np.diag(upper)).min() > 1e-15 * np.abs(np.diag(upper)).max():
             return _back_substituted(upper, rhs)
-        return np.asarray(np.linalg.lstsq(upper, rhs, rcond=1e-14)[0])
+        first = np.zeros(j + 1, dtype=columns.dtype)
+        first[0] = self.beta
+        return np.asarray(np.linalg.lstsq(columns, first, rcond=1e-14)[0])
 
 
 class Change(NamedTuple):

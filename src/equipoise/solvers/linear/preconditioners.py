@@ -255,6 +255,33 @@ class _Jacobi(Preconditioner):
         np.multiply(vector, self._inverse, out=out)
 
 
+class _Triangles:
+    """Where the two triangles of a pattern stand in it, diagonal included, so that they need not be sought again."""
+
+    def __init__(self, matrix: sp.csr_array) -> None:
+        self._indptr, self._indices, self._shape = matrix.indptr, matrix.indices, matrix.shape
+        row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        self._kept = {
+            lower: np.nonzero(row >= matrix.indices if lower else row <= matrix.indices)[0] for lower in (True, False)
+        }
+        self._parts = {}
+        for lower, kept in self._kept.items():
+            starts = np.concatenate([[0], np.cumsum(np.bincount(row[kept], minlength=matrix.shape[0]))])
+            on_diagonal = np.nonzero(row[kept] == matrix.indices[kept])[0]
+            self._parts[lower] = (matrix.indices[kept], starts.astype(matrix.indptr.dtype), on_diagonal)
+
+    def matches(self, matrix: sp.csr_array) -> bool:
+        """Whether the matrix has this pattern."""
+        return np.array_equal(matrix.indptr, self._indptr) and np.array_equal(matrix.indices, self._indices)
+
+    def triangle(self, matrix: sp.csr_array, diagonal: Vector, *, lower: bool) -> sp.csr_array:
+        """One triangle of the matrix with another diagonal."""
+        indices, starts, on_diagonal = self._parts[lower]
+        data = matrix.data[self._kept[lower]]
+        data[on_diagonal] = diagonal
+        return sp.csr_array((data, indices, starts), shape=self._shape)
+
+
 class _Relaxation(Preconditioner):
     """SOR and SSOR: `M = D/w + L`, or `(D/w + L) (D/w)^-1 (D/w + U) / (2 - w)`."""
 
@@ -262,15 +289,18 @@ class _Relaxation(Preconditioner):
         self.name = f"{'ssor' if symmetric else 'sor'}({omega:g})"
         self._omega, self._symmetric = omega, symmetric
         self._middle = np.zeros(operator.size, dtype=operator.dtype)
+        self._pattern: _Triangles | None = None
         self.update(operator)
 
     def update(self, operator: Operator, iterations: int | None = None) -> None:
         matrix = _matrix(operator)
         diagonal = _diagonal(matrix)
-        scaled = sp.diags_array(diagonal / self._omega)
-        self._lower = TriangularSolver(sp.csr_array(sp.tril(matrix, -1) + scaled), lower=True)
+        if self._pattern is None or not self._pattern.matches(matrix):
+            self._pattern = _Triangles(matrix)
+        self._lower = TriangularSolver(self._pattern.triangle(matrix, diagonal / self._omega, lower=True), lower=True)
         if self._symmetric:
-            self._upper = TriangularSolver(sp.csr_array(sp.triu(matrix, 1) + scaled), lower=False)
+            upper = self._pattern.triangle(matrix, diagonal / self._omega, lower=False)
+            self._upper = TriangularSolver(upper, lower=False)
             self._scale = diagonal * ((2 - self._omega) / self._omega)
 
     def apply(self, vector: Vector, out: Vector) -> None:
