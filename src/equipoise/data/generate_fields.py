@@ -33,7 +33,7 @@ from equipoise.problems.registry import PROBLEMS, make_problem
 
 __all__ = ["FieldGeneration", "default_executor", "draw_inputs", "generate_fields", "sample_numbers", "sorted_order"]
 
-_BATCH, _CHAIN = 16, 64
+_BATCH, _LONGEST_CHAIN = 16, 64
 _WHOLE_FEATURES = 1 << 29
 _PROVENANCE = ("solved_by", "sorted_by", "left_out")
 _PARTS_VERSION = 2
@@ -91,8 +91,8 @@ def generate_fields(
         solver: for linear families, `"auto"` (the default: the fastest on a first batch) or a name in
             `linear_chains.SOLVERS`; when resuming, the first run's choice holds.
         tolerance: relative residual of each system; by default round-off for `direct` and 1e-8 otherwise.
-        chunk_size: samples in one batch of work and one part on disk; 16 by default, 64 for solvers that learn from
-            one sample for the next, each of which begins anew with every chunk.
+        chunk_size: samples in one batch of work and one part on disk; 16 by default, up to 64 for linear families.
+            Solvers that learn from one sample for the next begin anew with every chunk.
         executor: where chunks run. By default linear families run in as many threads as there are cores, all others
             one chunk after another.
         resume, overwrite: go on with an unfinished run, or replace whatever is there.
@@ -127,18 +127,23 @@ def generate_fields(
         remove_parts(folder)
         return _summary(path, read_fields(path).settings, count, began)
     with locked(folder):
-        run = _Run(problem, settings, folder, chunk_size, report or (lambda line: None), resume=resume)
+        executor = executor or default_executor(problem)
+        workers = int(getattr(executor, "workers", 1))
+        told = report or (lambda line: None)
+        run = _Run(problem, settings, folder, chunk_size, told, workers=workers, resume=resume)
         resumed = run.n_done
-        run.solve(executor or default_executor(problem), progress, retry=not skip_failed)
+        run.solve(executor, progress, retry=not skip_failed)
         described = run.merge(path, skip_failed=skip_failed)
         remove_parts(folder)
     return _summary(path, described, resumed, began)
 
 
 def default_executor(problem: Problem) -> Executor:
-    """Threads for linear families, whose solvers run side by side; this thread for others, which use all cores."""
-    cores = available_cores()
-    return ThreadExecutor(cores) if isinstance(problem, LinearProblem) and cores > 1 else SerialExecutor()
+    """Threads for linear families, whose solvers run side by side; this thread for others, which use all cores.
+
+    Even one thread is of use: it solves while this one waits for the disk.
+    """
+    return ThreadExecutor(available_cores()) if isinstance(problem, LinearProblem) else SerialExecutor()
 
 
 def sample_numbers(settings: Mapping[str, Any], held: int) -> list[int]:
@@ -232,6 +237,7 @@ class _Run:
         chunk_size: int | None,
         report: Callable[[str], None],
         *,
+        workers: int,
         resume: bool,
     ) -> None:
         self._problem, self._settings, self._count = problem, settings, int(settings["count"])
@@ -248,7 +254,7 @@ class _Run:
         else:
             if isinstance(problem, LinearProblem):
                 self._choice = self._choose(problem)
-            size = chunk_size or (_CHAIN if self._learns else _BATCH)
+            size = chunk_size or self._default_size(workers)
             solved_by = self._choice.document() if self._choice is not None else None
             self._parts = PartsFolder.start(folder, {**shared, "chunk_size": size, "solved_by": solved_by})
         if self._choice is not None:
@@ -273,6 +279,12 @@ class _Run:
             and isinstance(self._problem, LinearProblem)
             and make_recipe(self._choice.solver, self._problem).learns
         )
+
+    def _default_size(self, workers: int) -> int:
+        """Long chunks for fast systems, so that the disk is not waited for, but a few for each worker."""
+        if self._choice is None:
+            return _BATCH
+        return max(min(-(-self._count // (4 * workers)), _LONGEST_CHAIN), min(_BATCH, self._count))
 
     def _choose(self, problem: LinearProblem) -> SolverChoice:
         asked, tolerance = str(self._settings["solver"]), self._settings["tolerance"]

@@ -30,6 +30,8 @@ TRIAL = 12
 
 _WORTH_SECONDS = 1.0
 _TRIAL_SECONDS = 10.0
+# No chain has been seen to become more than this many times faster by what it learns.
+_LEARNED = 4
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _seconds(chain: Chain, inputs: torch.Tensor, best: float) -> float:
         times.append(now - last)
         last = now
         least = min(times[1:], default=math.inf)
-        slow = math.isfinite(least) and (least > 10 * best or (len(times) > 4 and least > 3 * best))
+        slow = len(times) > 2 and least > (_LEARNED if chain.recipe.learns else 1.5) * best
         return slow or now - began > _TRIAL_SECONDS
 
     solved = chain(inputs, after=after)

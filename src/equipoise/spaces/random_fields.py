@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -69,28 +70,38 @@ class GaussianRandomField:
         device = generator.device
         sizes = [2 * self.n_modes + 1 if wraps else self.n_modes + 1 for wraps in grid.wraps]
         parts = torch.randn(count, 2, *sizes, generator=generator, dtype=torch.float64, device=device)
-        noise = torch.complex(parts[:, 0], parts[:, 1])
-        squared = torch.zeros((), dtype=torch.float64, device=device)
-        bases = []
-        for axis, (length, wraps) in enumerate(zip(grid.lengths, grid.wraps, strict=True)):
-            offset = grid.axis(axis, device=device) - grid.bounds[axis][0]
-            if wraps:
-                modes = torch.arange(-self.n_modes, self.n_modes + 1, device=device, dtype=torch.float64)
-                wavenumbers = 2 * torch.pi * modes / length
-                bases.append(torch.exp(1j * wavenumbers * offset[:, None]) / length**0.5)
-            else:
-                modes = torch.arange(self.n_modes + 1, device=device, dtype=torch.float64)
-                wavenumbers = torch.pi * modes / length
-                size = torch.where(modes == 0, 1.0, 2.0**0.5) / length**0.5
-                bases.append((torch.cos(wavenumbers * offset[:, None]) * size).to(torch.complex128))
-            squared = squared[..., None] + wavenumbers.square()
-        deviation = self.spectrum(squared).clamp(min=0).sqrt()
-        if not self.has_mean:
-            deviation = torch.where(squared == 0, torch.zeros_like(deviation), deviation)
-        field = noise * deviation
+        deviation, bases = _modes(self, grid, device)
+        # Cosines are real, and so only the real part of their factors is seen.
+        field = (torch.complex(parts[:, 0], parts[:, 1]) if any(grid.wraps) else parts[:, 0]) * deviation
         for axis, basis in enumerate(bases):
             field = torch.movedim(torch.movedim(field, 1 + axis, -1) @ basis.T, -1, 1 + axis)
-        return field.real[:, None].to(dtype)
+        return (field.real if field.is_complex() else field)[:, None].to(dtype)
+
+
+@lru_cache(maxsize=8)
+def _modes(
+    field: GaussianRandomField, grid: Grid, device: torch.device
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Deviation of each mode, and the values of the modes of each axis at the points; the same for all draws."""
+    squared = torch.zeros((), dtype=torch.float64, device=device)
+    bases = []
+    for axis, (length, wraps) in enumerate(zip(grid.lengths, grid.wraps, strict=True)):
+        offset = grid.axis(axis, device=device) - grid.bounds[axis][0]
+        if wraps:
+            modes = torch.arange(-field.n_modes, field.n_modes + 1, device=device, dtype=torch.float64)
+            wavenumbers = 2 * torch.pi * modes / length
+            bases.append(torch.exp(1j * wavenumbers * offset[:, None]) / length**0.5)
+        else:
+            modes = torch.arange(field.n_modes + 1, device=device, dtype=torch.float64)
+            wavenumbers = torch.pi * modes / length
+            size = torch.where(modes == 0, 1.0, 2.0**0.5) / length**0.5
+            waves = torch.cos(wavenumbers * offset[:, None]) * size
+            bases.append(waves.to(torch.complex128) if any(grid.wraps) else waves)
+        squared = squared[..., None] + wavenumbers.square()
+    deviation = field.spectrum(squared).clamp(min=0).sqrt()
+    if not field.has_mean:
+        deviation = torch.where(squared == 0, torch.zeros_like(deviation), deviation)
+    return deviation, tuple(bases)
 
 
 def threshold(field: torch.Tensor, *, low: float, high: float, level: float = 0.0) -> torch.Tensor:

@@ -89,6 +89,8 @@ class Operator:
             return False
         if a is b:
             return True
+        if np.abs(a.data[::97] - b.data[::97]).max(initial=0.0) > 1e-14 * np.abs(a.data).max(initial=0.0):
+            return False
         if not (np.array_equal(a.indptr, b.indptr) and np.array_equal(a.indices, b.indices)):
             return False
         return bool(np.abs(a.data - b.data).max(initial=0.0) <= 1e-14 * np.abs(a.data).max(initial=0.0))
