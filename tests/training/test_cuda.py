@@ -38,8 +38,10 @@ def test_operators_answer_alike_and_keep_the_device(name: str) -> None:
     there = operator.cuda()(inputs.cuda())
     assert there.is_cuda
     torch.testing.assert_close(there.cpu(), here, rtol=1e-9, atol=1e-10)
-    there.square().mean().backward()
-    assert all(bool(torch.isfinite(p.grad).all()) for p in operator.parameters() if p.grad is not None)
+    trained = [parameter for parameter in operator.parameters() if parameter.requires_grad]
+    if trained:
+        there.square().mean().backward()
+        assert all(bool(torch.isfinite(p.grad).all()) for p in trained if p.grad is not None)
 
 
 @pytest.mark.parametrize("precision", ["full", "bf16", "fp16"])
