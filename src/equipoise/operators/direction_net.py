@@ -65,10 +65,10 @@ class DirectionNet(nn.Module):
 
     def _convolution(self, inputs: int, outputs: int, *, size: int = 3) -> nn.Module:
         config = self.config
-        layer: nn.Module = _CONVOLUTIONS[config["dim"]](inputs, outputs, size, padding=size // 2, bias=config["bias"])
+        layer: nn.Module = _CONVOLUTIONS[config["dim"]](inputs, outputs, size, padding=size // 2, bias=False)
         nn.init.xavier_uniform_(layer.weight)  # type: ignore[arg-type]  # a tensor
         if config["bias"]:
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # a tensor
+            layer.bias = nn.Parameter(torch.zeros(outputs))
         return layer
 
     def forward(self, residual: Float[torch.Tensor, "n one *grid"]) -> Float[torch.Tensor, "n one *grid"]:

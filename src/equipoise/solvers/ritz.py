@@ -7,20 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 
 __all__ = ["RitzVectors", "lanczos", "ritz_vectors"]
 
+FieldMap: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+
 # Below this share of the largest Ritz value a vector belongs to the null space.
 _NULL = 1e-10
 
 
 def lanczos(
-    operator: Callable[[torch.Tensor], torch.Tensor],
+    operator: FieldMap,
     start: Float[torch.Tensor, "*grid"],
     steps: int,
+    *,
+    project: FieldMap | None = None,
 ) -> tuple[Float[torch.Tensor, "rows cells"], Float[torch.Tensor, " rows"], Float[torch.Tensor, " others"]]:
     """Orthonormal rows W of a Krylov space with `W A W^T` tridiagonal.
 
@@ -28,6 +33,7 @@ def lanczos(
         operator: symmetric, `(1, *grid)` to the same.
         start: first vector of any size; float64.
         steps: largest number of rows; fewer come back where the space is exhausted.
+        project: onto the complement of the null space, into which round-off would lead.
 
     Returns:
         W, the diagonal of the tridiagonal matrix, and the entries beside it.
@@ -36,6 +42,7 @@ def lanczos(
         ValueError: for fewer than one step, or a start that is zero or not finite.
     """
     size = start.numel()
+    start = start if project is None else project(start[None])[0]
     norm = torch.linalg.vector_norm(start)
     if steps < 1 or not (bool(torch.isfinite(norm)) and float(norm) > 0):
         raise ValueError(f"steps={steps} must be at least 1, and the start of finite norm above zero, not {norm:g}.")
@@ -50,6 +57,8 @@ def lanczos(
         basis = rows[: step + 1]
         for _ in range(2):
             image = image - basis.mT @ (basis @ image)
+            if project is not None:
+                image = project(image.view(1, *start.shape)).flatten()
         beside[step] = torch.linalg.vector_norm(image)
         largest = torch.maximum(largest, torch.maximum(diagonal[step].abs(), beside[step]))
         if step + 1 == steps or float(beside[step]) <= 1e-13 * float(largest):
@@ -93,21 +102,23 @@ class RitzVectors:
 
 
 def ritz_vectors(
-    operator: Callable[[torch.Tensor], torch.Tensor],
+    operator: FieldMap,
     shape: Sequence[int],
     steps: int,
     generator: torch.Generator,
     *,
+    project: FieldMap | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> RitzVectors:
     """Ritz vectors from a start in the range of the operator, the image of white noise; null vectors are left out.
 
     Args:
         operator: symmetric positive semidefinite, `(1, *grid)` to the same, on the generator's device.
-        steps: of Lanczos, at most as many as there are vectors. dtype: that the vectors are kept in.
+        steps: of Lanczos; no more are made than there are cells. project: see `lanczos`.
+        dtype: that the vectors are kept in.
     """
     noise = torch.randn(1, *shape, generator=generator, dtype=torch.float64, device=generator.device)
-    rows, diagonal, beside = lanczos(operator, operator(noise)[0], steps)
+    rows, diagonal, beside = lanczos(operator, operator(noise)[0], steps, project=project)
     tridiagonal = torch.diag(diagonal) + torch.diag(beside, 1) + torch.diag(beside, -1)
     values, inner = torch.linalg.eigh(tridiagonal)
     kept = values > _NULL * values[-1]

@@ -144,7 +144,7 @@ def _rival(name: str, system: PressurePoisson, rhs: torch.Tensor, rtol: float) -
 
 def _deflated(system: PressurePoisson, matrix: Any, count: int) -> Any:
     """Deflated CG that starts with the lowest Ritz vectors of this very matrix."""
-    ritz = ritz_vectors(system.apply, system.shape, _LANCZOS, torch.Generator().manual_seed(0))
+    ritz = ritz_vectors(system.apply, system.shape, _LANCZOS, torch.Generator().manual_seed(0), project=system.project)
     lowest = np.asfortranarray(system.restrict(ritz.vectors[:count]).T)
     return prepare(matrix, method=DeflatedCG(recycle=count, stored=1), recycle=RecycleSpace(lowest, "none"))
 

@@ -189,7 +189,7 @@ def train_directions(
 def _objective(stage: Stage, shape: tuple[int, ...], seed: int, device: torch.device | str) -> DirectionObjective:
     system = PressurePoisson(empty_box(shape)[None])
     generator = torch.Generator(device).manual_seed(seed)
-    ritz = ritz_vectors(system.apply, shape, stage.ritz, generator, dtype=torch.float32)
+    ritz = ritz_vectors(system.apply, shape, stage.ritz, generator, project=system.project, dtype=torch.float32)
     return DirectionObjective(system, ritz, count=stage.vectors, seed=seed + 1)
 
 
