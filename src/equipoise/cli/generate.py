@@ -17,6 +17,7 @@ from equipoise.cli.cell_options import ClusterOption, MaterialsOption, WorkersOp
 if TYPE_CHECKING:
     import torch
 
+    from equipoise.data.cost_model import GenerationPlan
     from equipoise.data.generate import GenerationSummary
 
 __all__ = ["app", "rve"]
@@ -38,10 +39,19 @@ class Sampling(StrEnum):
     uniform = "uniform"
 
 
+OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="HDF5 file to write; not with --plan.")]
+PlanOption = Annotated[
+    bool, typer.Option("--plan", help="Print expected time, memory and bytes from a measured few; write nothing.")
+]
+SkipFailedOption = Annotated[
+    bool, typer.Option("--skip-failed", help="Leave out samples that cannot be solved, and say which.")
+]
+
+
 @app.command()
 def rve(
     mesh: Annotated[str, typer.Option("--mesh", help="Mesh file, folder with the CSV pair, or built-in cell.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file to write.")],
+    output: OutputOption = None,
     materials: MaterialsOption = None,
     count: Annotated[
         int | None, typer.Option("-n", "--count", min=1, help="Number of strains; 100 by default.")
@@ -59,11 +69,12 @@ def rve(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     compression: Annotated[int, typer.Option("--compression", min=0, max=9, help="gzip level; 0 is none.")] = 0,
+    plan: PlanOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Solve a unit cell in full at many macroscopic strains and keep the snapshots."""
     from equipoise.cli.cell_options import check_output, choose_executor, load_materials, load_mesh
-    from equipoise.data.generate import generate_snapshots
+    from equipoise.data.generate import generate_snapshots, plan_snapshots
     from equipoise.data.snapshot_solver import SnapshotSolver
     from equipoise.data.snapshots import CellRecord
 
@@ -71,24 +82,24 @@ def rve(
         raise ValueError("--resume and --overwrite exclude each other; give one of them.")
     if strains is not None and count is not None:
         raise ValueError("-n and --strains exclude each other: a file of strains says how many there are.")
-    check_output(output)
+    path = None if plan else check_output(_needed(output))
     executor = choose_executor(workers, cluster)
     cell_mesh = load_mesh(mesh)
     solve = SnapshotSolver(cell_mesh, load_materials(materials, cell_mesh))
     record = CellRecord.of(solve.cell)
     drawn, settings = _strains(count or 100, box, sampling, strains, seed, solve.cell.n_strain)
+    shared: dict[str, Any] = {
+        "cell": record,
+        "settings": settings,
+        "executor": executor,
+        "compression": compression,
+    }
+    if path is None:
+        _print_plan(plan_snapshots(solve, drawn, **shared), as_json=as_json)
+        return
     with _progress_bar() as progress:
         summary = generate_snapshots(
-            solve,
-            drawn,
-            output,
-            cell=record,
-            settings=settings,
-            executor=executor,
-            resume=resume,
-            overwrite=overwrite,
-            compression=compression,
-            progress=progress,
+            solve, drawn, path, **shared, resume=resume, overwrite=overwrite, progress=progress
         )
     typer.echo(json.dumps(document(summary)) if as_json else text(summary))
 
@@ -119,9 +130,21 @@ FAMILIES = (
 """Names in `problems.registry`, repeated here so that help imports none of the library."""
 
 
+class Solver(StrEnum):
+    """Solvers of linear families; see `data.linear_chains`."""
+
+    auto = "auto"
+    direct = "direct"
+    spectral = "spectral"
+    amg = "amg"
+    reuse = "reuse"
+    skr = "skr"
+    gmres = "gmres"
+
+
 def _family_command(name: str) -> Callable[..., None]:
     def generate(
-        output: Annotated[Path, typer.Option("-o", "--output", help="HDF5 file to write.")],
+        output: OutputOption = None,
         count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of samples.")] = 100,
         resolution: Annotated[int | None, typer.Option(min=2, help="Points along each axis of space.")] = None,
         options: Annotated[
@@ -129,36 +152,65 @@ def _family_command(name: str) -> Callable[..., None]:
         ] = None,
         seed: Annotated[int, typer.Option("--seed", min=0, help="Of all samples.")] = 0,
         dtype: Annotated[str, typer.Option(help="float32 or float64, in the file.")] = "float32",
+        solver: Annotated[
+            Solver | None,
+            typer.Option("--solver", help="Of a linear family; auto times all on a first batch.", show_default="auto"),
+        ] = None,
+        tolerance: Annotated[
+            float | None,
+            typer.Option(
+                "--tolerance", help="Relative residual of a linear family.", show_default="direct: round-off, else 1e-8"
+            ),
+        ] = None,
         workers: WorkersOption = None,
         cluster: ClusterOption = None,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
         overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+        skip_failed: SkipFailedOption = False,
+        plan: PlanOption = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     ) -> None:
         from equipoise.cli.cell_options import check_output, choose_executor
+        from equipoise.data.cost_model import peak_memory
+        from equipoise.data.executors import SerialExecutor
+        from equipoise.data.field_plan import plan_fields
         from equipoise.data.generate_fields import generate_fields
 
         if resume and overwrite:
             raise ValueError("--resume and --overwrite exclude each other; give one of them.")
-        check_output(output)
         chosen = dict(_option(text) for text in options or [])
         if resolution is not None:
             chosen["resolution"] = resolution
+        # Without --workers or --cluster the family decides.
+        executor = None if workers is None and cluster is None else choose_executor(workers, cluster)
+        shared: dict[str, Any] = {
+            "options": chosen,
+            "seed": seed,
+            "dtype": dtype,
+            "solver": solver.value if solver is not None else None,
+            "tolerance": tolerance,
+            "executor": executor,
+        }
+        if plan:
+            _print_plan(plan_fields(name, count, **shared), as_json=as_json, family=name)
+            return
+        path = check_output(_needed(output))
         with _progress_bar("samples") as progress:
             made = generate_fields(
                 name,
                 count,
-                output,
-                options=chosen,
-                seed=seed,
-                dtype=dtype,
-                executor=choose_executor(workers, cluster),
+                path,
+                **shared,
                 resume=resume,
                 overwrite=overwrite,
+                skip_failed=skip_failed,
                 progress=progress,
+                report=lambda line: typer.echo(line, err=True),
             )
         if as_json:
-            typer.echo(json.dumps({**vars(made), "path": str(made.path), "family": name}))
+            memory = peak_memory(executor or SerialExecutor(), workers or 1)
+            figures = {"bytes_on_disk": path.stat().st_size, "peak_memory_bytes": memory}
+            typer.echo(json.dumps({**vars(made), "path": str(made.path), "family": name, **figures}))
             return
         kept = f", {made.resumed} of them from an earlier run" if made.resumed else ""
         typer.echo(f"{made.path}: {made.count} samples of {name}{kept}, {made.seconds:.1f} s")
@@ -169,6 +221,16 @@ def _family_command(name: str) -> Callable[..., None]:
 
 for _name in FAMILIES:
     app.command(_name)(_family_command(_name))
+
+
+def _needed(output: Path | None) -> Path:
+    if output is None:
+        raise ValueError("-o is missing: give the file to write, or --plan.")
+    return output
+
+
+def _print_plan(plan: GenerationPlan, *, as_json: bool, **more: Any) -> None:
+    typer.echo(json.dumps({**vars(plan), **more}) if as_json else str(plan))
 
 
 def _option(text: str) -> tuple[str, Any]:

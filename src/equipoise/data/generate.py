@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from equipoise.data.cost_model import GenerationPlan, plan_generation
 from equipoise.data.executors import Executor, SerialExecutor
 from equipoise.data.parts import PartsFolder, is_finished, locked, open_parts, remove_parts
 from equipoise.data.snapshots import CellRecord
 from equipoise.data.store import FORMAT_VERSION, SnapshotWriter, check_arrays, inspect
 from equipoise.errors import ConvergenceError
 
-__all__ = ["GenerationSummary", "Solve", "generate_snapshots"]
+__all__ = ["GenerationSummary", "Solve", "generate_snapshots", "plan_snapshots"]
 
 Solve = Callable[[torch.Tensor], Mapping[str, np.ndarray]]
 """From strains `(n, v)` to the arrays of `Snapshots` by name, and `converged` `(n,)` where solves can fail."""
@@ -113,6 +114,34 @@ def generate_snapshots(
                 writer.append(parts.read(number))
         remove_parts(folder)
     return _summary(path, resumed, time.perf_counter() - began)
+
+
+def plan_snapshots(
+    solve: Solve,
+    strains: torch.Tensor,
+    *,
+    cell: CellRecord,
+    settings: Mapping[str, Any] | None = None,
+    chunk_size: int = 8,
+    executor: Executor | None = None,
+    compression: int = 0,
+) -> GenerationPlan:
+    """Expected time, memory and bytes of `generate_snapshots` with the same arguments; nothing is written.
+
+    Raises:
+        As `generate_snapshots`.
+    """
+    strains = torch.as_tensor(strains)
+    executor = executor or SerialExecutor()
+
+    def generate(samples: int, path: Path, chunk: int) -> object:
+        # Spread over all strains, as those may be in some order; where there are too few, they come again.
+        rows = torch.linspace(0, len(strains) - 1, samples).round().long()
+        options: dict[str, Any] = {"settings": settings, "chunk_size": chunk, "executor": executor}
+        return generate_snapshots(solve, strains[rows], path, cell=cell, compression=compression, **options)
+
+    workers = int(getattr(executor, "workers", 1))
+    return plan_generation(generate, len(strains), chunk_size=chunk_size, workers=workers, executor=executor)
 
 
 def _checked(strains: torch.Tensor, cell: CellRecord, path: Path, chunk_size: int, compression: int) -> torch.Tensor:

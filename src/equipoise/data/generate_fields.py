@@ -31,7 +31,16 @@ from equipoise.problems.linear_problem import LinearProblem
 from equipoise.problems.problem import Problem
 from equipoise.problems.registry import PROBLEMS, make_problem
 
-__all__ = ["FieldGeneration", "default_executor", "draw_inputs", "generate_fields", "sample_numbers", "sorted_order"]
+__all__ = [
+    "FieldGeneration",
+    "chosen_solver",
+    "default_executor",
+    "draw_inputs",
+    "generate_fields",
+    "natural_chunk",
+    "sample_numbers",
+    "sorted_order",
+]
 
 _BATCH, _LONGEST_CHAIN = 16, 64
 _WHOLE_FEATURES = 1 << 29
@@ -130,7 +139,13 @@ def generate_fields(
         executor = executor or default_executor(problem)
         workers = int(getattr(executor, "workers", 1))
         told = report or (lambda line: None)
-        run = _Run(problem, settings, folder, chunk_size, told, workers=workers, resume=resume)
+        try:
+            run = _Run(problem, settings, folder, chunk_size, told, workers=workers, resume=resume)
+        except Exception:
+            # Nothing is worth going on with where not even a solver was found.
+            if not (folder / "manifest.json").exists():
+                remove_parts(folder)
+            raise
         resumed = run.n_done
         run.solve(executor, progress, retry=not skip_failed)
         described = run.merge(path, skip_failed=skip_failed)
@@ -144,6 +159,29 @@ def default_executor(problem: Problem) -> Executor:
     Even one thread is of use: it solves while this one waits for the disk.
     """
     return ThreadExecutor(available_cores()) if isinstance(problem, LinearProblem) else SerialExecutor()
+
+
+def chosen_solver(
+    problem: Problem, family: str, count: int, *, seed: int, solver: str | None, tolerance: float | None
+) -> SolverChoice | None:
+    """The solver that `generate_fields` would take; `None` for a family that is not linear."""
+    asked = _asked(problem, family, solver, tolerance)
+    if asked is None or not isinstance(problem, LinearProblem):
+        return None
+    first = draw_inputs(problem, range(min(TRIAL, count)), seed=seed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return choose_solver(problem, first, asked=asked, tolerance=tolerance, count=count)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def natural_chunk(problem: Problem, choice: SolverChoice | None, count: int, workers: int) -> int:
+    """Samples in a chunk: long chunks for fast systems, so that the disk is not waited for, but a few per worker."""
+    if choice is None:
+        return _BATCH
+    return max(min(-(-count // (4 * workers)), _LONGEST_CHAIN), min(_BATCH, count))
 
 
 def sample_numbers(settings: Mapping[str, Any], held: int) -> list[int]:
@@ -252,9 +290,10 @@ class _Run:
             if self._parts.settings.get("solved_by"):
                 self._choice = SolverChoice.from_document(self._parts.settings["solved_by"])
         else:
-            if isinstance(problem, LinearProblem):
-                self._choice = self._choose(problem)
-            size = chunk_size or self._default_size(workers)
+            seed, solver, tolerance = settings["seed"], settings.get("solver"), settings.get("tolerance")
+            family = str(settings["family"])
+            self._choice = chosen_solver(problem, family, self._count, seed=seed, solver=solver, tolerance=tolerance)
+            size = chunk_size or natural_chunk(problem, self._choice, self._count, workers)
             solved_by = self._choice.document() if self._choice is not None else None
             self._parts = PartsFolder.start(folder, {**shared, "chunk_size": size, "solved_by": solved_by})
         if self._choice is not None:
@@ -272,34 +311,10 @@ class _Run:
     def n_done(self) -> int:
         return int(self._state.sum())
 
-    @property
-    def _learns(self) -> bool:
-        return (
-            self._choice is not None
-            and isinstance(self._problem, LinearProblem)
-            and make_recipe(self._choice.solver, self._problem).learns
-        )
-
-    def _default_size(self, workers: int) -> int:
-        """Long chunks for fast systems, so that the disk is not waited for, but a few for each worker."""
-        if self._choice is None:
-            return _BATCH
-        return max(min(-(-self._count // (4 * workers)), _LONGEST_CHAIN), min(_BATCH, self._count))
-
-    def _choose(self, problem: LinearProblem) -> SolverChoice:
-        asked, tolerance = str(self._settings["solver"]), self._settings["tolerance"]
-        first = draw_inputs(problem, range(min(TRIAL, self._count)), seed=self._settings["seed"])
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return choose_solver(problem, first, asked=asked, tolerance=tolerance, count=self._count)
-        finally:
-            torch.set_num_threads(threads)
-
     def _chunks(self, wanted: NDArray[np.bool_]) -> list[tuple[int, Numbers]]:
         """Part numbers and samples of what is to be solved."""
         size = int(self._parts.settings["chunk_size"])
-        if self._learns and isinstance(self._problem, LinearProblem):
+        if self._choice is not None and self._choice.learns and isinstance(self._problem, LinearProblem):
             self._order, self._sorting = sorted_order(self._problem, self._count, int(self._settings["seed"]))
             change = self._sorting["mean_step"] / max(self._sorting["mean_step_before"], 1e-300)
             self._report(

@@ -40,7 +40,7 @@ class SolverChoice:
 
     Attributes:
         solver: name in `SOLVERS`. asked: the same, or `"auto"`. tolerance: relative residual; `None` is round-off.
-        recipe: the solver in words.
+        recipe: the solver in words. learns: whether it hands something over from neighbour to neighbour.
         timings: median seconds of one system, by solver, one thread. left_out: why others were not timed or kept.
         seconds: that the trial took.
     """
@@ -49,6 +49,7 @@ class SolverChoice:
     asked: str
     tolerance: float | None
     recipe: str
+    learns: bool = False
     timings: Mapping[str, float] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -59,7 +60,10 @@ class SolverChoice:
         words = ", ".join(
             f"{name} {1e3 * seconds:.3g}" for name, seconds in sorted(self.timings.items(), key=lambda item: item[1])
         )
-        reasons = "".join(f"; no {name}: {reason.rstrip('.')}" for name, reason in self.left_out.items())
+        grouped: dict[str, list[str]] = {}
+        for name, reason in self.left_out.items():
+            grouped.setdefault(reason.rstrip("."), []).append(name)
+        reasons = "".join(f"; without {', '.join(names)}: {reason}" for reason, names in grouped.items())
         return f"solver auto: {self.recipe}, {self._accuracy}; ms a system: {words}{reasons}"
 
     @property
@@ -95,7 +99,7 @@ def choose_solver(
     check_tolerance(tolerance)
     if asked != "auto":
         recipe = make_recipe(asked, problem)
-        return SolverChoice(asked, asked, _tolerance(recipe, tolerance), _words(recipe))
+        return SolverChoice(asked, asked, _tolerance(recipe, tolerance), _words(recipe), recipe.learns)
     began = time.perf_counter()
     inputs = inputs[torch.as_tensor(sort_inputs(problem.features(inputs)).order)]
     size, dim = len(problem.assemble(inputs[0])[1]), problem.grid.dim
@@ -122,7 +126,8 @@ def choose_solver(
     name = min(timings, key=lambda candidate: timings[candidate])
     recipe = recipes[name]
     seconds = time.perf_counter() - began
-    return SolverChoice(name, "auto", _tolerance(recipe, tolerance), _words(recipe), timings, left_out, seconds)
+    tolerance, words = _tolerance(recipe, tolerance), _words(recipe)
+    return SolverChoice(name, "auto", tolerance, words, recipe.learns, timings, left_out, seconds)
 
 
 def _tolerance(recipe: Recipe, tolerance: float | None) -> float | None:
