@@ -22,6 +22,7 @@ from environment import describe_environment
 
 from equipoise.nn.truncated_transforms import analyse, synthesise
 from equipoise.operators.fno import FNO
+from equipoise.training.adam import Adam
 
 MODES, WIDTH, LAYERS, SIDE, BATCH = 16, 32, 4, 64, 8
 Step = Callable[[], object]
@@ -36,6 +37,13 @@ def theirs() -> torch.nn.Module:
 
     torch.manual_seed(0)
     return Peer(n_modes=(MODES, MODES), in_channels=1, out_channels=1, hidden_channels=WIDTH, n_layers=LAYERS)
+
+
+def their_adam(model: torch.nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of their examples, which also takes complex weights."""
+    from neuralop.training import AdamW
+
+    return AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
 
 
 @torch.no_grad()
@@ -66,10 +74,11 @@ def forward(model: torch.nn.Module) -> Step:
     return run
 
 
-def training_step(model: torch.nn.Module) -> Step:
+def training_step(model: torch.nn.Module, optimiser: torch.optim.Optimizer | None = None) -> Step:
+    """With PyTorch's Adam, or another optimiser."""
     generator = torch.Generator().manual_seed(0)
     inputs, targets = torch.randn(2, BATCH, 1, SIDE, SIDE, generator=generator)
-    optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3) if optimiser is None else optimiser
 
     def run() -> object:
         optimiser.zero_grad()
@@ -105,7 +114,9 @@ def compare_times(repeats: int, compiled: bool) -> None:
     copy_weights(operator, peer)
     difference = float((forward(operator)() - forward(peer)()).abs().max())
     paired("forward", forward(operator), forward(peer), repeats)
-    paired("training step", training_step(operator), training_step(peer), repeats)
+    paired("training step, PyTorch's Adam", training_step(operator), training_step(peer), repeats)
+    own = training_step(operator, Adam(operator.parameters(), lr=1e-3, weight_decay=1e-4, decoupled=True))
+    paired("step, each library's AdamW", own, training_step(peer, their_adam(peer)), repeats)
     if compiled:
         began = time.perf_counter()
         step = training_step(torch.compile(ours()))
