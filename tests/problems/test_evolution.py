@@ -73,6 +73,15 @@ def test_advection_is_exact() -> None:
     torch.testing.assert_close(problem.solve(shifted(x, 0.0)[None, None])[0, 0], shifted(x, 0.3))
 
 
+def test_waves_that_travel_and_spread_are_exact() -> None:
+    problem = advection(resolution=16, diffusion=0.1, final_time=0.3, length=2.0)
+    x, k = problem.grid.axis(0), math.pi
+    found = problem.solve(torch.sin(k * x)[None, None])[0, 0]
+    torch.testing.assert_close(found, math.exp(-0.1 * k**2 * 0.3) * torch.sin(k * (x - 0.3)))
+    with pytest.raises(ValueError, match="diffusion=-1"):
+        advection(diffusion=-1.0)
+
+
 def test_taylor_green_vortices_decay_as_they_must() -> None:
     problem = navier_stokes(resolution=32, viscosity=0.01, forcing=0.0, final_time=0.5)
     x = 2 * torch.pi * problem.grid.points()

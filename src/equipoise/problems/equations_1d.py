@@ -34,13 +34,21 @@ def _half_square_slope(scale: float) -> Callable[..., torch.Tensor]:
 
 
 def advection(
-    *, resolution: int = 128, speed: float = 1.0, length: float = 1.0, final_time: float = 0.5, n_times: int = 1
+    *,
+    resolution: int = 128,
+    speed: float = 1.0,
+    diffusion: float = 0.0,
+    length: float = 1.0,
+    final_time: float = 0.5,
+    n_times: int = 1,
 ) -> SpectralEvolution:
-    """`u_t + c u_x = 0`; solved exactly in its modes."""
+    """`u_t + c u_x = D u_xx`, without diffusion by default; solved exactly in its modes."""
+    if not diffusion >= 0:
+        raise ValueError(f"diffusion={diffusion} must not be negative.")
     return SpectralEvolution(
         name="advection",
         grid=_interval(resolution, length),
-        symbol=lambda k: -1j * speed * k[0],
+        symbol=lambda k: -1j * speed * k[0] - diffusion * k[0].square(),
         nonlinear=None,
         initial=GaussianRandomField(squared_exponential_spectrum(length_scale=0.1 * length, dim=1), has_mean=True),
         final_time=final_time,
