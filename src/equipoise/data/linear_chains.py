@@ -190,11 +190,10 @@ class Chain:
             update(self._state, matrix)
         if isinstance(self.recipe.method, Direct) and self.tolerance is None:
             found = solve(self._state, rhs, rtol=DIRECT_TOLERANCE, throw=False)
-            if not float(found.residual[0]) <= ACCEPTED_RESIDUAL:
-                raise ConvergenceError(
-                    f"relative residual {float(found.residual[0]):.1e} after refinement; the matrix is singular or "
-                    "nearly so"
-                )
+            residual = float(found.residual[0])
+            if not residual <= ACCEPTED_RESIDUAL:
+                nearly = f"relative residual {residual:.1e} after refinement; the matrix is singular or nearly so"
+                raise ConvergenceError(found.notes[0] if "finite" in found.notes[0] else nearly)
         else:
             found = solve(self._state, rhs, rtol=self.tolerance or ITERATIVE_TOLERANCE)
         return found.value.numpy(), int(found.iterations[0])

@@ -106,6 +106,7 @@ def choose_solver(
     recipes: dict[str, Recipe] = {}
     timings: dict[str, float] = {}
     left_out: dict[str, str] = {}
+    failed: dict[str, tuple[int, str]] = {}
     for name in SOLVERS if dim < 3 else ("spectral", "amg", "skr", "gmres", "reuse", "direct"):
         best = min(timings.values(), default=math.inf)
         if best * count < _WORTH_SECONDS:
@@ -115,11 +116,16 @@ def choose_solver(
         if reason is None:
             try:
                 recipes[name] = make_recipe(name, problem)
-                timings[name] = _seconds(Chain(problem, recipes[name], tolerance), inputs, best)
+                timings[name], failed[name] = _tried(Chain(problem, recipes[name], tolerance), inputs, best)
             except (ValueError, ConvergenceError, MemoryError) as error:
                 reason = str(error)
         if reason is not None:
             left_out[name] = reason
+    # A sample that nobody solves is no reason against anybody.
+    fewest = min((count for count, _ in failed.values()), default=0)
+    for name in [name for name in timings if failed[name][0] > fewest]:
+        del timings[name]
+        left_out[name] = f"{failed[name][0]} of the first samples failed ({failed[name][1].rstrip('.')})"
     if not timings:
         reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in left_out.items())
         raise ConvergenceError(f"no solver manages the first samples of {problem.name}: {reasons}.")
@@ -140,8 +146,12 @@ def _words(recipe: Recipe) -> str:
     return str(recipe)
 
 
-def _seconds(chain: Chain, inputs: torch.Tensor, best: float) -> float:
-    """Median time of a system once the chain is under way; `ConvergenceError` where one is not solved."""
+def _tried(chain: Chain, inputs: torch.Tensor, best: float) -> tuple[float, tuple[int, str]]:
+    """Median time of a system once the chain is under way, and how many failed and why.
+
+    Raises:
+        ConvergenceError: where none is solved.
+    """
     times: list[float] = []
     began = last = time.perf_counter()
 
@@ -155,11 +165,12 @@ def _seconds(chain: Chain, inputs: torch.Tensor, best: float) -> float:
         return slow or now - began > _TRIAL_SECONDS
 
     solved = chain(inputs, after=after)
-    if solved.failures:
-        row, note = next(iter(solved.failures.items()))
-        raise ConvergenceError(f"sample {row} of the first batch failed: {note}")
+    note = next(iter(solved.failures.values()), "")
+    if len(solved.failures) == len(times):
+        raise ConvergenceError(note)
     # The first system pays for the analysis, and whoever learns does so in the first half.
-    return statistics.median(times[len(times) // 2 :] if chain.recipe.learns else times[1:] or times)
+    chosen = times[len(times) // 2 :] if chain.recipe.learns else times[1:] or times
+    return statistics.median(chosen), (len(solved.failures), note)
 
 
 def _hopeless(size: int, dim: int, best: float) -> str | None:
