@@ -59,6 +59,9 @@ def _operator_command(app: typer.Typer, name: str, about: str) -> None:
         patience: Annotated[
             int | None, typer.Option(min=1, help="Epochs without improvement after which to stop.")
         ] = None,
+        first_modes: Annotated[
+            int | None, typer.Option(min=1, help="Fourier modes to begin with, raised to all over the first half.")
+        ] = None,
         normalise_inputs: Annotated[str, typer.Option(help="none, scalar, channel or point.")] = "channel",
         normalise_outputs: Annotated[str, typer.Option(help="none, scalar, channel or point.")] = "channel",
         options: Annotated[
@@ -224,6 +227,7 @@ _PASSED_ON = (
     "clip_norm",
     "accumulate",
     "patience",
+    "first_modes",
     "precision",
     "compile",
     "seed",

@@ -19,6 +19,7 @@ from equipoise.training.acceleration import accelerate
 from equipoise.training.losses import RelativeLoss, ResidualLoss, field_loss
 from equipoise.training.operator_objective import OperatorObjective
 from equipoise.training.phases import Phase
+from equipoise.training.rising_modes import RisingModes
 from equipoise.training.trainer import History, Trainer
 
 __all__ = ["TrainedOperator", "predict_in_batches", "train_operator"]
@@ -63,6 +64,7 @@ def train_operator(
     output_normaliser: str = "channel",
     validate_every: int = 1,
     patience: int | None = None,
+    first_modes: int | None = None,
     precision: str = "full",
     compile: bool = False,
     seed: int = 0,
@@ -87,6 +89,8 @@ def train_operator(
         input_normaliser, output_normaliser: `"none"`, `"scalar"`, `"channel"` or `"point"`.
         validate_every: epochs between validations; the weights of the best are kept.
         patience: validations without improvement after which it stops.
+        first_modes: Fourier modes along each axis to begin with, raised to all over the first half, see `RisingModes`;
+            validations before that are recorded only.
         precision: `"full"`, `"bf16"` or `"fp16"`. compile: through `torch.compile`, worth it for long trainings.
         seed: of the batches. device: to train on.
         checkpoint, checkpoint_every, resume: see `Trainer`.
@@ -111,6 +115,7 @@ def train_operator(
         clip_norm=clip_norm,
         accumulate=accumulate,
     )
+    rising = None if first_modes is None else RisingModes(operator, first_modes)
     acceleration = accelerate(precision, device)
     model = NormalisedOperator(
         operator,
@@ -134,6 +139,8 @@ def train_operator(
         validate=validate,
         validate_every=validate_every * batches,
         patience=patience,
+        before_step=rising,
+        compare_from=0 if rising is None else rising.steps(phase.total_steps(len(train))),
         acceleration=acceleration,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,

@@ -70,6 +70,9 @@ class Trainer:
         on_row: called with each new row of the history.
         validate: maps the model to metrics, the first of which is to be small; None without validation.
         validate_every: steps between validations. patience: validations without improvement after which it stops.
+        before_step: called with (step, steps) of a phase before each step, for what changes with it; to be a function
+            of these alone, so that a resumed training is the same. compare_from: step of a phase before which
+            validations are recorded, and no weights kept for the best.
         acceleration: processes and precision; one process in full precision by default. With several processes each
             step's samples are shared out, and the result is that of one process.
 
@@ -94,6 +97,8 @@ class Trainer:
         validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
         validate_every: int = 500,
         patience: int | None = None,
+        before_step: Callable[[int, int], None] | None = None,
+        compare_from: int = 0,
         acceleration: Acceleration | None = None,
     ) -> None:
         if validate_every < 1 or (patience is not None and patience < 1):
@@ -102,6 +107,7 @@ class Trainer:
         self.record_every, self.checkpoint, self.checkpoint_every = record_every, checkpoint, checkpoint_every
         self.on_step, self.on_row = on_step, on_row
         self.validate, self.validate_every, self.patience = validate, validate_every, patience
+        self.before_step, self.compare_from = before_step, compare_from
         self.acceleration = Acceleration() if acceleration is None else acceleration
         self.history = History()
         self.best: dict[str, torch.Tensor] | None = None
@@ -132,6 +138,8 @@ class Trainer:
                     optimiser_state = None
                 steps = phase.total_steps(self.objective.size)
                 for step in range(first_step, steps):
+                    if self.before_step is not None:
+                        self.before_step(step, steps)
                     self._step(number, phase, step, steps, optimiser, wrapped)
                     self._validate(number, step, steps)
                     self.history.seconds = spent + time.perf_counter() - began
@@ -246,6 +254,8 @@ class Trainer:
             metrics = dict(self.validate(self.model))
         self.model.train(was_training)
         self._record({"phase": number, "step": step, **metrics})
+        if step < self.compare_from:
+            return
         metric, history = next(iter(metrics.values())), self.history
         if metric < history.best_metric:
             history.best_metric, history.stale = metric, 0
