@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from equipoise.problems.inclusions import Inclusions
 from equipoise.problems.linear_problem import LinearProblem
 from equipoise.problems.published_matrices import DarcyPublished, HelmholtzPublished
 from equipoise.problems.registry import make_problem
@@ -18,6 +19,7 @@ SMALL: dict[str, Callable[[], LinearProblem]] = {
     "darcy-published": lambda: DarcyPublished(resolution=14),
     "helmholtz-published": lambda: HelmholtzPublished(resolution=14),
     "thermal": Thermal,
+    "inclusions": lambda: Inclusions(resolution=11, count=2, radius=0.18),
 }
 
 
@@ -26,13 +28,14 @@ def test_residual_of_the_solution_vanishes_and_matches_the_matrix(name: str) -> 
     problem = SMALL[name]()
     inputs = problem.sample(2, torch.Generator().manual_seed(0))
     found = problem.solve(inputs)
-    assert float(problem.residual(inputs, found).abs().max()) < 1e-11 * float(found.abs().max())
     matrix, rhs = problem.assemble(inputs[1])
+    scale = max(float(np.abs(one.data).max()) for one, _ in problem.systems(inputs))
+    assert float(problem.residual(inputs, found).abs().max()) < 1e-12 * max(scale, 1.0) * float(found.abs().max())
     trial = np.random.default_rng(0).standard_normal(len(rhs))
     residual = problem.residual(inputs[1:], torch.as_tensor(problem.embed(trial, inputs[1]))[None])[0]
     # As many values as unknowns balance, and they are those of the system in its own order.
     moved = np.sort(residual.flatten()[residual.flatten() != 0].numpy())
-    np.testing.assert_allclose(moved, np.sort(matrix @ trial - rhs), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(moved, np.sort(matrix @ trial - rhs), rtol=1e-9, atol=1e-12 * scale)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -147,11 +150,30 @@ def test_plate_converges() -> None:
     assert abs(ends[2] - ends[1]) < 0.6 * abs(ends[1] - ends[0]) < 0.01
 
 
+def test_each_inclusion_adds_one_eigenvalue_next_to_zero_with_nearly_the_same_vector() -> None:
+    problem = Inclusions(resolution=14, count=4, radius=0.15)
+    assert sorted(set(problem.balls.flatten().tolist())) == [0, 1, 2, 3, 4]
+    spaces = []
+    for row in problem.sample(2, torch.Generator().manual_seed(0)):
+        assert float(row.min()) == 1
+        assert 1e4 <= float(row[row > 1].min()) < float(row.max()) <= 1e6
+        matrix = problem.assemble(row)[0].toarray()
+        root = np.sqrt(np.diag(matrix))
+        values, vectors = np.linalg.eigh(matrix / np.outer(root, root))
+        assert values[3] < 1e-3 < 1e-2 < values[4]
+        spaces.append(np.linalg.qr(vectors[:, :4] / root[:, None])[0])
+    assert np.linalg.svd(spaces[0].T @ spaces[1])[1].min() > 0.999
+
+
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="1 more than a multiple of 40"):
         Thermal(resolution=50)
     with pytest.raises(ValueError, match="resolution=4 of darcy-published must be at least 5"):
         DarcyPublished(resolution=4)
+    with pytest.raises(ValueError, match=r"60 balls of radius .* do not fit"):
+        Inclusions(count=60, radius=0.2)
+    with pytest.raises(ValueError, match="contrast=10 must be at least 100"):
+        Inclusions(contrast=10.0)
     problem = Thermal()
     inputs = problem.sample(2, torch.Generator())
     inputs[1, 0, 3, 3] += 1

@@ -116,6 +116,7 @@ FAMILIES = (
     "poisson",
     "helmholtz",
     "helmholtz-medium",
+    "inclusions",
     "thermal",
     "darcy-published",
     "helmholtz-published",

@@ -6,6 +6,7 @@ from equipoise.problems.elliptic import Darcy, EllipticProblem, Helmholtz, Helmh
 from equipoise.problems.equations_1d import advection, allen_cahn, burgers, korteweg_de_vries, kuramoto_sivashinsky
 from equipoise.problems.evolution import SpectralEvolution
 from equipoise.problems.forced import Antiderivative, DiffusionReaction, NonlinearODE, Pendulum
+from equipoise.problems.inclusions import Inclusions
 from equipoise.problems.navier_stokes import navier_stokes
 from equipoise.problems.problem import Problem
 from equipoise.problems.published_matrices import DarcyPublished, HelmholtzPublished
@@ -25,6 +26,7 @@ __all__ = [
     "Helmholtz",
     "HelmholtzMedium",
     "HelmholtzPublished",
+    "Inclusions",
     "NonlinearODE",
     "Pendulum",
     "Poisson",

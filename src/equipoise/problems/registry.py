@@ -10,6 +10,7 @@ from typing import Any
 from equipoise.problems.elliptic import Darcy, Helmholtz, HelmholtzMedium, Poisson
 from equipoise.problems.equations_1d import advection, allen_cahn, burgers, korteweg_de_vries, kuramoto_sivashinsky
 from equipoise.problems.forced import Antiderivative, DiffusionReaction, NonlinearODE, Pendulum
+from equipoise.problems.inclusions import Inclusions
 from equipoise.problems.navier_stokes import navier_stokes
 from equipoise.problems.problem import Problem
 from equipoise.problems.published_matrices import DarcyPublished, HelmholtzPublished
@@ -41,6 +42,7 @@ PROBLEMS: dict[str, NamedProblem] = {
     "poisson": NamedProblem("random sources and boundary values in the unit square", Poisson),
     "helmholtz": NamedProblem("waves through a random medium in the unit square", Helmholtz),
     "helmholtz-medium": NamedProblem("waves through a random conductivity, indefinite", HelmholtzMedium),
+    "inclusions": NamedProblem("flow past fixed balls of random, high conductivity in a cube", Inclusions),
     "thermal": NamedProblem("heat in a slotted plate, quadratic triangles, data on two edges", Thermal),
     "darcy-published": NamedProblem("a published generator's matrices, slips included; not Darcy flow", DarcyPublished),
     "helmholtz-published": NamedProblem(
