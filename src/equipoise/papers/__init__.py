@@ -17,6 +17,7 @@ from equipoise.papers.reproduction import SCALES, Outcome, Reproduction, Setting
 __all__ = ["METHODS", "SCALES", "Outcome", "Reproduction", "Settings", "is_built", "last_result", "load"]
 
 _BUILT = {
+    "dcdm": "equipoise.papers.dcdm",
     "deeponet": "equipoise.papers.deeponet",
     "equino": "equipoise.papers.equino",
     "mg-tfno": "equipoise.papers.mg_tfno",
