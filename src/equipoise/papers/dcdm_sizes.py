@@ -37,7 +37,7 @@ SIZES = {
         2,
         "k64",
         16,
-        (Stage(16, 200, 16, 5e-3, ritz=64, vectors=500, validations=3),),
+        (Stage(16, 300, 16, 5e-3, ritz=64, vectors=500, validations=3),),
         16,
         domains=("empty", "wall with gap"),
     ),
