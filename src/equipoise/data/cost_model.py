@@ -67,6 +67,7 @@ def plan_generation(
     executor: Executor | None = None,
     extra_seconds: float = 0.0,
     extra_bytes: int = 0,
+    sample_bytes: int | None = None,
     notes: tuple[str, ...] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> GenerationPlan:
@@ -76,6 +77,7 @@ def plan_generation(
         generate: makes files, on the executor of the real run. count: samples planned.
         chunk_size: of the real run. workers: that share the chunks. executor: asked for its workers' memory.
         extra_seconds, extra_bytes: time and memory known otherwise, such as for sorting.
+        sample_bytes: of a sample in the file, where that is known; measured otherwise.
         notes: handed on. clock: seconds.
     """
     made, began = 0, clock()
@@ -95,7 +97,7 @@ def plan_generation(
         cold, warm = measure(first, 1)[0], measure(first, 1)[0]
         # Chunks as long as the real ones where those are affordable: they cost less a sample than short ones.
         chunk, longest, spent = 1, min(chunk_size, count), warm
-        while chunk < longest and 4 * spent < _ROUND_SECONDS:
+        while chunk < longest and spent < _ROUND_SECONDS:
             chunk = min(4 * chunk, longest)
             spent = measure(workers * chunk, chunk)[0]
         few, many = workers * chunk, 3 * workers * chunk
@@ -105,7 +107,8 @@ def plan_generation(
         sizes = runs[0][0][1], runs[0][1][1]
     rate = max(long - short, 0.0) / (many - few)
     setup = max(short - rate * few, 0.0) + max(cold - warm, 0.0) + extra_seconds
-    size = round(sizes[0] + (sizes[1] - sizes[0]) / (many - few) * (count - few))
+    slope = (sizes[1] - sizes[0]) / (many - few) if sample_bytes is None else sample_bytes
+    size = round(sizes[1] + slope * (count - many))
     return GenerationPlan(
         count=count,
         workers=workers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +46,9 @@ def plan_fields(
     sorting = 0.0
     if choice is not None and choice.learns and isinstance(problem, LinearProblem):
         sorting = _sorting_seconds(problem, count, seed)
-    total = {**vars(choice), "asked": choice.solver} if choice is not None else {}
+    known: Any = {"solver": choice.solver, "tolerance": choice.tolerance} if choice is not None else {}
+    points = len(problem.input_names) * math.prod(problem.input_grid.shape)
+    points += len(problem.output_names) * math.prod(problem.grid.shape)
 
     def generate(samples: int, path: Path, chunk: int) -> object:
         return generate_fields(
@@ -55,11 +58,10 @@ def plan_fields(
             options=options,
             seed=seed,
             dtype=dtype,
-            solver=total.get("solver"),
-            tolerance=total.get("tolerance"),
             chunk_size=chunk,
             executor=executor,
             skip_failed=True,
+            **known,
         )
 
     return plan_generation(
@@ -69,6 +71,7 @@ def plan_fields(
         workers=workers,
         executor=executor,
         extra_seconds=sorting + (choice.seconds if choice is not None else 0.0),
+        sample_bytes=points * np.dtype(dtype).itemsize,
         notes=(str(choice),) if choice is not None else (),
     )
 
