@@ -371,7 +371,7 @@ class _Run:
             described["sorted_by"] = self._sorting
         if failed:
             described["left_out"] = failed
-            self._report(f"left out {len(failed)} samples that could not be solved: {', '.join(map(str, failed))}")
+            self._report(f"left out what could not be solved, samples {', '.join(map(str, failed))}")
         kept = np.setdiff1d(np.arange(self._count), failed)
 
         def places() -> Iterator[tuple[FieldDataset, Numbers]]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from equipoise.data.field_dataset import FieldDataset
-from equipoise.data.generate_fields import draw_inputs
+from equipoise.data.generate_fields import draw_inputs, sample_numbers
 from equipoise.problems.registry import PROBLEMS, make_problem
 from equipoise.spaces.resampling import resample
 from equipoise.training.metrics import FieldErrors, error_summary, sample_errors
@@ -68,7 +68,8 @@ def at_resolution(data: FieldDataset, points: int, samples: Sequence[int]) -> tu
     if family in PROBLEMS and isinstance(data.settings.get("seed"), int):
         problem = make_problem(str(family), **{**options, "resolution": points})
         seed = int(data.settings["seed"])
-        inputs = torch.cat([draw_inputs(problem, range(number, number + 1), seed=seed) for number in samples])
+        numbers = sample_numbers(data.settings, len(data))
+        inputs = draw_inputs(problem, [numbers[sample] for sample in samples], seed=seed)
         outputs = torch.cat([problem.solve(part) for part in torch.split(inputs, 16)])
         kind = data.outputs.dtype
         solved = FieldDataset(
