@@ -1,0 +1,61 @@
+"""The sorted-recycling reproduction: its smoke scale, its chains, and what its grid covers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from equipoise.papers import Settings, load
+from equipoise.papers.skr_chains import gcrotmk, run_chain
+from equipoise.papers.skr_grid import GRIDS, PRECONDITIONERS
+from equipoise.problems.elliptic import Darcy
+from equipoise.solvers.linear import CG, GCRODR, Direct
+
+
+def test_smoke_scale_holds_with_every_solver_on_the_same_solutions() -> None:
+    outcome = load("skr").run(Settings(scale="smoke"))
+    assert outcome.held
+    assert outcome.figures["largest_difference_of_solutions"] <= 1e-5
+    for row in outcome.figures["rows"]:
+        assert row["sorted"]["iterations"] <= row["gmres40"]["iterations"]
+        assert row["direct"]["seconds"] > 0
+        assert row["sorted"]["unconverged"] == row["gcrotmk"]["unconverged"] == 0
+    for table in outcome.tables:
+        assert all(len(row) == len(table.header) for row in table.rows)
+
+
+def test_chains_count_products_that_carry_and_name_what_cannot_be_had() -> None:
+    problem = Darcy(resolution=26, coefficient="smooth")
+    systems = list(problem.systems(problem.sample(3, torch.Generator().manual_seed(0))))
+    carried = run_chain(systems, GCRODR(restart=20, recycle=8), "ssor", rtol=1e-9)
+    fresh = run_chain(systems, GCRODR(restart=20, recycle=8), "ssor", rtol=1e-9, fresh=True)
+    theirs = gcrotmk(systems, "ssor", rtol=1e-9)
+    direct = run_chain(systems, Direct(), rtol=1e-9)
+    assert carried is not None
+    assert fresh is not None
+    assert theirs is not None
+    assert direct is not None
+    assert carried.iterations[0] == fresh.iterations[0]
+    assert carried.products[1] >= carried.iterations[1] + 8
+    assert carried.iterations[1] < fresh.iterations[1]
+    for chain in (carried, fresh, theirs):
+        assert all(chain.converged)
+        for answer, exact in zip(chain.answers, direct.answers, strict=True):
+            np.testing.assert_allclose(answer, exact, rtol=1e-6, atol=1e-9)
+    # Restricted Schwarz is not symmetric.
+    assert run_chain(systems, CG(), PRECONDITIONERS["ASM"], rtol=1e-9) is None
+
+
+def test_grid_at_the_papers_sizes_is_whole() -> None:
+    rows = GRIDS["gpu"].rows
+    for family in ("helmholtz-published", "darcy-published", "thermal", "poisson"):
+        mine = [row for row in rows if row.family == family]
+        assert {row.preconditioner for row in mine} == set(PRECONDITIONERS)
+        assert len({row.rtol for row in mine}) == 3
+        assert {row.systems for row in mine} == {100}
+
+
+@pytest.mark.parametrize("scale", GRIDS)
+def test_every_row_has_its_family(scale: str) -> None:
+    assert {row.family for row in GRIDS[scale].rows} <= set(GRIDS[scale].families)
