@@ -23,6 +23,7 @@ _BUILT = {
     "mg-tfno": "equipoise.papers.mg_tfno",
     "mgno": "equipoise.papers.mgno",
     "nns-to-nos": "equipoise.papers.nns_to_nos",
+    "skr": "equipoise.papers.skr",
 }
 
 METHODS: dict[str, str] = {
