@@ -15,8 +15,7 @@ class Sizes:
 
     Attributes:
         dim, layout, width: of the network. stages: of the training; each of their sizes is compared at.
-        judged: size at which the shares of CG's iterations count. beyond: a larger one for the fixed network only.
-        domains: names, or all.
+        judged: size at which the shares of CG's iterations count. domains: names, or all.
     """
 
     dim: int
@@ -24,7 +23,6 @@ class Sizes:
     width: int
     stages: tuple[Stage, ...]
     judged: int
-    beyond: int | None = None
     domains: tuple[str, ...] | None = None
 
     def shape(self, size: int) -> tuple[int, ...]:
@@ -62,6 +60,5 @@ SIZES = {
             Stage(128, 3000, 4, 1e-3, ritz=1000, vectors=20_000),
         ),
         64,
-        beyond=256,
     ),
 }

@@ -46,7 +46,7 @@ class PressurePoisson:
     Attributes:
         shape: of the grid. fluid, open_sides: as given.
         n_singular: components of each domain that touch no open side, `(domains,)`: on each of them the matrix has
-            the constants as null space.
+            the constants as null space. is_singular: whether there is any.
 
     Raises:
         ValueError: for a domain without fluid, or sides that do not fit the grid.
@@ -66,14 +66,10 @@ class PressurePoisson:
         self.shape, self.fluid, self.open_sides = shape, fluid.cpu(), tuple(open_sides)
         self._open_faces, self._diagonal = self._count_faces()
         self._labels, self._sizes, self.n_singular = self._label()
+        self.is_singular = bool((self.n_singular > 0).any())
         self._is_full = bool(self.fluid.all())
         self._kept: dict[Any, _Tables] = {}
         self._kept_labels: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    @property
-    def is_singular(self) -> bool:
-        """Whether any domain has a component that touches no open side."""
-        return bool((self.n_singular > 0).any())
 
     def __len__(self) -> int:
         return len(self.fluid)
