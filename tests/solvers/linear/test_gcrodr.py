@@ -202,6 +202,44 @@ def test_carrying_saves_work_on_a_chain_of_near_matrices() -> None:
     assert totals["carried"] < 0.8 * totals["fresh"]
 
 
+def test_carrying_is_given_up_where_it_costs_more_than_it_saves_and_tried_again_later() -> None:
+    engine, generator, extra = GcroDr(120, float, restart=20, recycle=8), np.random.default_rng(0), []
+    for _ in range(15):
+        # No two of these matrices have an eigenvector in common.
+        turn = np.linalg.qr(generator.normal(size=(120, 120)))[0]
+        operator = as_operator(turn * np.geomspace(0.05, 1, 120) @ turn.T)
+        engine.invalidate()
+        _solve(engine, operator, np.ones(120), rtol=1e-6)
+        extra.append(engine._carried)
+    assert extra[0] == 0
+    assert min(extra[1:3]) > 0
+    assert extra[3:13] == [0] * 10
+    assert extra[13] > 0  # one more trial
+    assert extra[14] == 0
+
+
+def test_fewer_vectors_are_carried_where_systems_are_easy() -> None:
+    counts = {}
+    for rtol in (1e-1, 1e-10):
+        engine = _engine(darcy_matrix(40), 30, 20)
+        for step in range(2):
+            engine.invalidate()
+            _solve(engine, as_operator(darcy_matrix(40, step=0.02 * step)), np.ones(1600), rtol=rtol)
+        counts[rtol] = engine._carried
+    assert 0 < counts[1e-1] < counts[1e-10] == 20
+
+
+def test_a_space_lost_to_values_that_are_not_finite_is_begun_anew() -> None:
+    matrix = convection_matrix(18)
+    engine = _engine(matrix, 20, 8)
+    _solve(engine, as_operator(matrix), _rhs(matrix))
+    engine.invalidate()
+    broken = Operator(324, np.float64, function=lambda v: np.full(324, np.nan))
+    assert _solve(engine, broken, _rhs(matrix)).result is Result.NON_FINITE_OUTPUT
+    engine.invalidate()
+    assert _solve(engine, as_operator(matrix), _rhs(matrix)).result is Result.CONVERGED
+
+
 def test_dependent_and_vanished_vectors_of_a_space_are_dropped() -> None:
     matrix = darcy_matrix(12)
     base = np.random.default_rng(0).normal(size=(144, 3))

@@ -9,6 +9,7 @@ Source: Parks, de Sturler, Mackey, Johnson and Maiti (2006).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ _LOOSE, _STRICT = 0.1, 0.7
 _LOST = 1e-11
 _PROBE_EVERY = 10
 _DRIFT = 1e-6
+# Carrying is given up after so many systems in a row that took more products than one without, and tried again later.
+_LOSSES, _REST = 2, 10
 
 
 class GcroDr:
@@ -55,6 +58,7 @@ class GcroDr:
         self._stale = False
         # Columns and coefficients of C where it has not been formed: the next matrix would throw it away.
         self._unformed: tuple[int, Vector] | None = None
+        self._alone, self._losses, self._rested, self._carried, self._fresh = float("inf"), 0, 0, 0, True
         self._second_pass = _LOOSE
         self._generator = np.random.default_rng(0)
         names = ("gemv", "gemm", "nrm2", "scal")
@@ -76,7 +80,7 @@ class GcroDr:
         """Start from this space instead of an empty one."""
         self._count = vectors.shape[1]
         self._space[:, : self._count] = vectors
-        self._unformed, self._stale = None, True
+        self._unformed, self._stale, self._losses = None, True, 0
 
     def invalidate(self) -> None:
         """Tell that the operator or the preconditioner has changed."""
@@ -101,6 +105,34 @@ class GcroDr:
         self._orthonormalize_images()
         self._stale = False
 
+    def _carry(self, operator: Operator, preconditioner: Applied | None) -> None:
+        """Take the space over to the new operator, unless that has not paid lately."""
+        self._carried = 0
+        if self._losses >= _LOSSES:
+            self._rested += 1
+            self._drop()
+            if self._rested >= _REST:
+                self._losses, self._rested = _LOSSES - 1, 0
+            return
+        if np.isfinite(self._alone):
+            # Vectors come in the order of their Ritz values. Where iterations fall as the root of their number, as for
+            # second-order elliptic equations in the plane, so many leave the fewest products.
+            self._count = min(self._count, math.ceil((self._alone / 2) ** (2 / 3)))
+        self._carried = self._count
+        self.refresh(operator, preconditioner)
+
+    def _drop(self) -> None:
+        """Begin with an empty space again."""
+        self._count, self._unformed = 0, None
+        self._small_cu = self._small_uu = np.zeros((0, 0), dtype=self.dtype)
+
+    def _weigh(self, iterations: int) -> None:
+        """Note whether carrying has saved more products than it took."""
+        if self._carried:
+            self._losses = self._losses + 1 if iterations + self._carried > self._alone else 0
+        elif self._fresh:
+            self._alone = float(iterations)
+
     def _orthonormalize_images(self) -> None:
         """Make C orthonormal, with U changed alike; dependent vectors are dropped."""
         space, images = self._space[:, : self._count], self._images()
@@ -121,8 +153,11 @@ class GcroDr:
             outcome.result = Result.CONVERGED
             return outcome
         if self._count and self._stale:
-            self.refresh(operator, preconditioner)
+            self._carry(operator, preconditioner)
+        else:
+            self._carried = 0
         self._form_images()
+        self._fresh = not self._count
         self._stale = False
         cycles = stuck = 0
         while True:
@@ -131,10 +166,11 @@ class GcroDr:
             cycles += 1
             if not np.isfinite(norm):
                 outcome.result, outcome.note = Result.NON_FINITE_OUTPUT, "the residual became not finite"
-                self._count, self._unformed = 0, None
+                self._drop()
                 return outcome
             if norm <= task.target:
                 outcome.result = Result.CONVERGED
+                self._weigh(outcome.iterations)
                 return outcome
             if outcome.iterations >= task.maxiter:
                 return outcome
