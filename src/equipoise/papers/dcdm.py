@@ -19,6 +19,7 @@ from equipoise.papers.dcdm_measurements import (
     growth_table,
     measure_domains,
     measure_energy,
+    measure_frames,
     share_table,
     shares,
 )
@@ -44,6 +45,7 @@ def run(settings: Settings) -> Outcome:
         for first, size in zip(own, list(own)[1:], strict=False)
     }
     energy = measure_energy(_network(trained, sizes.judged), sizes.shape(sizes.judged), settings.seed, device)
+    frames = measure_frames(_network(trained, sizes.judged), sizes.shape(sizes.judged), device)
     figures: dict[str, Any] = {
         "training_seconds": trained.seconds,
         "parameters": sum(weight.numel() for weight in trained.network.parameters()),
@@ -51,6 +53,7 @@ def run(settings: Settings) -> Outcome:
         "growth_per_doubling": growth(own),
         "growth_of_a_fixed_network": {str(size): growth({**own, size: found}, size) for size, found in fixed.items()},
         "energy": energy,
+        "iterations_on_frames_of_smoke": frames,
         "solvers": {str(size): _plain(found) for size, found in own.items()},
         "solvers_with_weights_of_the_size_before": {str(size): _plain(found) for size, found in fixed.items()},
     }
@@ -136,7 +139,10 @@ def _of(found: Mapping[str, Any], rival: str) -> dict[str, Any]:
 def _tables(
     own: Mapping[int, Domains], fixed: Mapping[int, Domains], figures: Mapping[str, Any], sizes: Sizes
 ) -> list[Table]:
-    tables = [share_table(own[sizes.judged], sizes.judged), growth_table(own, fixed)]
+    tables = [
+        share_table(own[sizes.judged], figures["iterations_on_frames_of_smoke"], sizes.judged),
+        growth_table(own, fixed),
+    ]
     tables += [comparison_table(found, size) for size, found in own.items()]
     rows = [[name, "yes" if held else "NO"] for name, held in figures["checks"].items()]
     if sizes is SIZES["smoke"]:
