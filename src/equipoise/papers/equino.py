@@ -45,8 +45,8 @@ _SIZES: dict[str, dict[str, Any]] = {
     "gpu": {
         "snapshots": 100,
         "modes": (16, 24, 32),
-        "steps": 4000,
-        "baseline_steps": 300,
+        "steps": None,
+        "baseline_steps": 200,
         "collocation": 1500,
         "tests": 100,
     },

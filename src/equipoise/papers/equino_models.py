@@ -43,7 +43,7 @@ class Bench:
     bases: ReducedBases
     cubature: Cubature
     box: torch.Tensor
-    steps: int
+    steps: int | None
     baseline_steps: int
     collocation: int
     published_form: bool

@@ -43,8 +43,9 @@ def equino_phases(form: str = "anchored", *, steps: int | None = None) -> tuple[
     """The phases that train each form.
 
     Args:
-        form: `"anchored"`: SOAP on the full batch, 4000 steps by default. `"paper"`: Adam on batches of 10 for 1000
-            steps, then L-BFGS on the full batch for 500, which `steps` replaces.
+        form: `"anchored"`: SOAP on the full batch. `"paper"`: Adam on batches of 10 for 1000 steps, then L-BFGS on the
+            full batch.
+        steps: of the last phase; 4000 and 500 by default.
     """
     if form == "paper":
         return (
@@ -82,7 +83,8 @@ def train_equino(
         form: `"anchored"` or `"paper"`, see `EquiNO`.
         objective: `"coefficients"` (default), `"gap"`, `"energy-norm"`, or `"stress"` (default of the published form);
             see `training.objectives`.
-        steps: of the last phase. phases: instead of those of `equino_phases`.
+        steps: of the last phase; by default 500 for the published form, else 4000, or 200 for each mode where that is
+            more, because small modes take longer. phases: instead of those of `equino_phases`.
         width, depth: of the hidden layers, see `EquiNO`. seed: of weights, strains and batches.
         n_points: quadrature points that `"stress"` visits, drawn at random; all of them by default.
         progress: called with (phase, step, steps, loss). checkpoint, resume: see `Trainer`.
@@ -113,6 +115,8 @@ def train_equino(
     operator.set_input_scale(((box[1] - box[0]) / 2).to(cell.device))
     slopes = ReducedProblem.on_cubature(cell, bases, cubature).slopes_at_zero() if form == "anchored" else None
     operator.fit_scales(*known, bases.homogenised_modes, slopes=slopes)
+    if steps is None and form == "anchored":
+        steps = max(4000, 200 * max(bases.n_displacement_modes, bases.n_stress_modes))
     trainer = Trainer(operator, chosen, seed=seed, checkpoint=checkpoint, on_step=progress)
     history = trainer.fit(equino_phases(form, steps=steps) if phases is None else phases, resume=resume)
     return TrainedEquiNO(operator.eval(), history, time.perf_counter() - began)
