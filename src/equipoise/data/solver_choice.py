@@ -32,6 +32,8 @@ _WORTH_SECONDS = 1.0
 _TRIAL_SECONDS = 10.0
 # No chain has been seen to become more than this many times faster by what it learns.
 _LEARNED = 4
+# Of the time of all samples, after which no further candidate is tried.
+_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ def choose_solver(
 ) -> SolverChoice:
     """The solver asked for, or the fastest on a first batch.
 
-    Candidates are given up once they are clearly slower than the best so far. Where all samples together take about a
-    second, no others are timed.
+    Candidates are given up once they are clearly slower than the best so far, and no more are tried once trials have
+    taken a twentieth of what all samples take and the time of 12 systems, or where all take less than a second.
 
     Args:
         problem: the family. inputs: the first batch, `(n, inputs, *grid)`; `TRIAL` samples are enough.
@@ -112,11 +114,16 @@ def choose_solver(
         if best * count < _WORTH_SECONDS:
             left_out[name] = f"all samples take {best * count:.1g} s as it is"
             continue
+        if time.perf_counter() - began > max(_SHARE * count, TRIAL) * best:
+            left_out[name] = "not timed, as trials had taken their share"
+            continue
         reason = _hopeless(size, dim, best) if name in ("direct", "reuse") else None
         if reason is None:
             try:
                 recipes[name] = make_recipe(name, problem)
-                timings[name], failed[name] = _tried(Chain(problem, recipes[name], tolerance), inputs, best)
+                chain = Chain(problem, recipes[name], tolerance)
+                systems = max(3, min(TRIAL, count // 25)) if recipes[name].learns else max(2, min(6, count // 50))
+                timings[name], failed[name] = _tried(chain, inputs[:systems], best)
             except (ValueError, ConvergenceError, MemoryError) as error:
                 reason = str(error)
         if reason is not None:
@@ -160,8 +167,8 @@ def _tried(chain: Chain, inputs: torch.Tensor, best: float) -> tuple[float, tupl
         now = time.perf_counter()
         times.append(now - last)
         last = now
-        least = min(times[1:], default=math.inf)
-        slow = len(times) > 2 and least > (_LEARNED if chain.recipe.learns else 1.5) * best
+        bound = (_LEARNED if chain.recipe.learns else 1.5) * best
+        slow = times[0] > 3 * bound or (len(times) > 2 and min(times[1:]) > bound)
         return slow or now - began > _TRIAL_SECONDS
 
     solved = chain(inputs, after=after)
