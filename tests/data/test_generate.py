@@ -8,6 +8,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -239,7 +240,23 @@ def test_sample_that_did_not_converge_is_named_and_the_others_are_kept(
     with pytest.raises(ConvergenceError, match="1 of 30 samples did not converge, first sample 12 at strain"):
         generate_snapshots(Faulty(solve, "converged", 0), STRAINS, path, cell=plane_record, chunk_size=2)
     assert not path.exists()
-    assert generate_snapshots(solve, STRAINS, path, cell=plane_record, resume=True).resumed == 28
+    made = generate_snapshots(solve, STRAINS, path, cell=plane_record, resume=True)
+    assert (made.resumed, made.count, made.left_out) == (28, 30, ())
+
+
+def test_samples_that_did_not_converge_are_left_out_where_that_is_allowed(
+    tmp_path: Path, plane_record: CellRecord
+) -> None:
+    faulty, path = Faulty(StandIn(plane_record.mesh), "converged", 0), tmp_path / "s.h5"
+    with pytest.raises(ConvergenceError, match=r": 12\. Finished chunks are kept .* --resume --skip-failed"):
+        generate_snapshots(faulty, STRAINS, path, cell=plane_record, chunk_size=4)
+    options: dict[str, Any] = {"cell": plane_record, "resume": True, "skip_failed": True}
+    made = generate_snapshots(faulty, STRAINS, path, **options)
+    assert (made.count, made.left_out) == (29, (12,))
+    data = read_snapshots(path)
+    assert torch.equal(data.strain, torch.cat([STRAINS[:12], STRAINS[13:]]))
+    assert data.settings["left_out"] == [12]
+    assert generate_snapshots(faulty, STRAINS, path, **options).left_out == (12,)
 
 
 def test_answer_that_is_not_finite_names_its_sample(tmp_path: Path, plane_record: CellRecord) -> None:

@@ -69,6 +69,7 @@ def rve(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     compression: Annotated[int, typer.Option("--compression", min=0, max=9, help="gzip level; 0 is none.")] = 0,
+    skip_failed: SkipFailedOption = False,
     plan: PlanOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -99,7 +100,14 @@ def rve(
         return
     with _progress_bar() as progress:
         summary = generate_snapshots(
-            solve, drawn, path, **shared, resume=resume, overwrite=overwrite, progress=progress
+            solve,
+            drawn,
+            path,
+            **shared,
+            resume=resume,
+            overwrite=overwrite,
+            skip_failed=skip_failed,
+            progress=progress,
         )
     typer.echo(json.dumps(document(summary)) if as_json else text(summary))
 
@@ -287,6 +295,7 @@ def document(summary: GenerationSummary) -> dict[str, Any]:
         "count": summary.count,
         "resumed": summary.resumed,
         "seconds": summary.seconds,
+        "left_out": list(summary.left_out),
         "iterations": {"mean": summary.iterations_mean, "max": summary.iterations_max},
         "mesh_fingerprint": summary.mesh_fingerprint,
         "material_fingerprint": summary.material_fingerprint,

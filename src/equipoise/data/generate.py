@@ -6,6 +6,7 @@ The solver is an argument; what it solves is not known here.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ __all__ = ["GenerationSummary", "Solve", "generate_snapshots", "plan_snapshots"]
 Solve = Callable[[torch.Tensor], Mapping[str, np.ndarray]]
 """From strains `(n, v)` to the arrays of `Snapshots` by name, and `converged` `(n,)` where solves can fail."""
 
+_FAILED = "failed"
 _NOT_KEPT = ("converged", "residual", "seconds")
 
 
@@ -39,6 +41,7 @@ class GenerationSummary:
         seconds: wall time of this run.
         iterations_mean, iterations_max: Newton iterations per snapshot.
         mesh_fingerprint, material_fingerprint: of the cell.
+        left_out: numbers of the strains that could not be solved.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class GenerationSummary:
     iterations_max: int
     mesh_fingerprint: str
     material_fingerprint: str
+    left_out: tuple[int, ...] = ()
 
 
 def generate_snapshots(
@@ -63,6 +67,7 @@ def generate_snapshots(
     resume: bool = False,
     overwrite: bool = False,
     compression: int = 0,
+    skip_failed: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> GenerationSummary:
     """Solve for every strain and write one snapshot file, which appears when it is whole.
@@ -80,6 +85,7 @@ def generate_snapshots(
         resume: go on with an interrupted run; starts one if there is none, and does nothing if the file is whole.
         overwrite: replace an existing file or unfinished run.
         compression: gzip level, 0 (none) to 9.
+        skip_failed: whether to leave out strains that cannot be solved; their numbers are in the file's settings.
         progress: called with snapshots finished and their total.
 
     Raises:
@@ -105,13 +111,17 @@ def generate_snapshots(
         return _summary(path, len(strains), time.perf_counter() - began)
     with locked(folder):
         parts = open_parts(folder, {**shared, "chunk_size": chunk_size}, resume=resume)
-        resumed = _solve_missing(solve, strains, parts, cell, executor or SerialExecutor(), progress)
-        writer = SnapshotWriter(
-            path, cell, len(strains), settings=shared, compression=compression, scratch=folder / "merged.unfinished"
-        )
-        with writer:
+        run = _solve_missing(solve, strains, parts, cell, executor or SerialExecutor(), progress, retry=not skip_failed)
+        resumed, failed = run
+        if failed and (not skip_failed or len(failed) == len(strains)):
+            raise ConvergenceError(_failures(failed, strains, parts))
+        described = {**shared, "left_out": sorted(failed)} if failed else shared
+        count, scratch = len(strains) - len(failed), folder / "merged.unfinished"
+        with SnapshotWriter(path, cell, count, settings=described, compression=compression, scratch=scratch) as writer:
             for number in sorted(parts.finished):
-                writer.append(parts.read(number))
+                arrays = parts.read(number)
+                if len(arrays["strain"]):
+                    writer.append({name: values for name, values in arrays.items() if name != _FAILED})
         remove_parts(folder)
     return _summary(path, resumed, time.perf_counter() - began)
 
@@ -165,8 +175,7 @@ def _checked(strains: torch.Tensor, cell: CellRecord, path: Path, chunk_size: in
 
 
 def _settings_of(path: Path) -> Mapping[str, Any]:
-    settings: Mapping[str, Any] = inspect(path)["settings"]
-    return settings
+    return {name: value for name, value in inspect(path)["settings"].items() if name != "left_out"}
 
 
 def _solve_missing(
@@ -176,42 +185,50 @@ def _solve_missing(
     cell: CellRecord,
     executor: Executor,
     progress: Callable[[int, int], None] | None,
-) -> int:
-    """Solve the chunks that are not finished; returns how many samples were."""
+    *,
+    retry: bool,
+) -> tuple[int, dict[int, float]]:
+    """Solve the chunks that are not finished, and with `retry` those of which a sample failed.
+
+    Returns:
+        How many samples were finished before, and the residuals of those that failed.
+    """
     chunks = list(torch.split(strains, int(parts.settings["chunk_size"])))
     first = np.cumsum([0] + [len(chunk) for chunk in chunks])
-    missing = [number for number in range(len(chunks)) if number not in parts.finished]
+    failed: dict[int, float] = {}
+    faulty = set()
+    for number in sorted(parts.finished):
+        if len(rows := parts.read(number).get(_FAILED, ())):
+            faulty.add(number)
+            failed.update({} if retry else {int(row): math.nan for row in rows})
+    missing = [n for n in range(len(chunks)) if n not in parts.finished or (retry and n in faulty)]
     done = resumed = len(strains) - sum(len(chunks[number]) for number in missing)
     if progress is not None:
         progress(done, len(strains))
-    failed: list[tuple[int, float]] = []
     for place, answer in executor.map_batches(solve, [chunks[number] for number in missing]):
         number = missing[place]
         arrays = {name: np.asarray(values) for name, values in answer.items()}
         converged = arrays.get("converged", np.ones(len(chunks[number]), dtype=bool))
-        if not converged.all():
-            rows = np.nonzero(~converged)[0]
-            residual = arrays.get("residual", np.full(len(converged), np.nan))
-            failed += [(int(first[number] + row), float(residual[row])) for row in rows]
-            continue
-        kept = {name: values for name, values in arrays.items() if name not in _NOT_KEPT}
-        kept["strain"] = chunks[number].numpy()
+        residual = arrays.get("residual", np.full(len(converged), np.nan))
+        bad = np.nonzero(~converged)[0]
+        failed.update({int(first[number] + row): float(residual[row]) for row in bad})
+        kept = {name: values[converged] for name, values in arrays.items() if name not in _NOT_KEPT}
+        kept["strain"] = chunks[number].numpy()[converged]
         check_arrays(kept, cell, first=int(first[number]))
-        parts.add(number, kept)
+        parts.add(number, {**kept, _FAILED: first[number] + bad})
         done += len(chunks[number])
         if progress is not None:
             progress(done, len(strains))
-    if failed:
-        raise ConvergenceError(_failures(failed, strains, parts))
-    return resumed
+    return resumed, failed
 
 
-def _failures(failed: list[tuple[int, float]], strains: torch.Tensor, parts: PartsFolder) -> str:
-    sample, residual = min(failed)
+def _failures(failed: Mapping[int, float], strains: torch.Tensor, parts: PartsFolder) -> str:
+    numbers = sorted(failed)
+    shown = ", ".join(map(str, numbers[:20])) + (f" and {len(numbers) - 20} more" if len(numbers) > 20 else "")
     return (
-        f"{len(failed)} of {len(strains)} samples did not converge, first sample {sample} at strain "
-        f"{strains[sample].tolist()} (relative residual {residual:.1e}); finished chunks are kept in {parts.path}. "
-        "Use a smaller box."
+        f"{len(failed)} of {len(strains)} samples did not converge, first sample {numbers[0]} at strain "
+        f"{strains[numbers[0]].tolist()} (relative residual {failed[numbers[0]]:.1e}): {shown}. Finished chunks are "
+        f"kept in {parts.path}; go on with --resume --skip-failed to leave these out, or use a smaller box."
     )
 
 
@@ -226,4 +243,5 @@ def _summary(path: Path, resumed: int, seconds: float) -> GenerationSummary:
         iterations_max=described["iterations_max"],
         mesh_fingerprint=described["mesh_fingerprint"],
         material_fingerprint=described["material_fingerprint"],
+        left_out=tuple(described["settings"].get("left_out", ())),
     )

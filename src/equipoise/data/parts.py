@@ -73,10 +73,13 @@ class PartsFolder:
         return frozenset(self._files)
 
     def add(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep a finished part."""
+        """Keep a finished part, in place of a former one of this number."""
         contents = save({name: np.ascontiguousarray(values) for name, values in arrays.items()})
         target = self.path / f"{number:06d}-{hashlib.sha256(contents).hexdigest()}.safetensors"
         write_whole(target, contents)
+        former = self._files.get(number)
+        if former is not None and former != target:
+            former.unlink(missing_ok=True)
         self._files[number] = target
 
     def read(self, number: int) -> dict[str, np.ndarray]:
