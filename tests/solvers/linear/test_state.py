@@ -22,6 +22,7 @@ from equipoise.solvers.linear import (
     solve,
     update,
 )
+from equipoise.solvers.linear.direct_family import SymmetryCheck
 from equipoise.solvers.solution import Result
 
 GENERAL = ["direct", "bicgstab", "gmres", "gcrodr", *(["fgmres"] if pyamg_is_available() else [])]
@@ -278,3 +279,13 @@ def test_an_operator_that_turns_not_finite_is_flagged_and_leaves_no_space() -> N
     assert solution.result.tolist() == [Result.NON_FINITE_OUTPUT]
     assert state.recycle_space is not None
     assert state.recycle_space.vectors.shape == (100, 0)
+
+
+def test_symmetry_is_checked_on_every_matrix_of_a_chain_and_on_every_pattern() -> None:
+    check = SymmetryCheck()
+    full = sp.csr_array(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    broken = sp.csr_array(np.array([[2.0, 1.0], [1.1, 2.0]]))
+    stored_zero = sp.csr_array((np.array([2.0, 0.0, 2.0]), np.array([0, 1, 1]), np.array([0, 2, 3])), shape=(2, 2))
+    hermitian = sp.csr_array(np.array([[2.0, 1j], [-1j, 2.0]]))
+    outcomes = [check(matrix, rtol=1e-10) for matrix in (full, broken, stored_zero, full, hermitian, 1j * hermitian)]
+    assert outcomes == [True, False, True, True, True, False]

@@ -18,7 +18,7 @@ from equipoise.solvers.linear.direct import chosen_backend
 from equipoise.solvers.linear.operators import Operator, Vector
 from equipoise.solvers.linear.pardiso import PardisoFactorization
 
-__all__ = ["STRUCTURES", "DirectSolver", "is_hermitian"]
+__all__ = ["STRUCTURES", "DirectSolver", "SymmetryCheck", "is_hermitian"]
 
 # Columns that SuperLU works on at once. Its own choice suits dense factors; grids and meshes want few.
 _PANEL = 2
@@ -44,6 +44,26 @@ def _mirror(matrix: sp.csr_array) -> NDArray[Any] | None:
 
 def _agrees(values: Vector, mirrored: Vector) -> bool:
     return bool(np.abs(values - mirrored).max(initial=0.0) <= 1e-12 * np.abs(values).max(initial=0.0))
+
+
+class SymmetryCheck:
+    """Whether matrices of a chain are Hermitian; the places of mirror images are worked out once for a pattern."""
+
+    def __init__(self) -> None:
+        self._pattern: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+        self._mirror: NDArray[Any] | None = None
+
+    def __call__(self, matrix: sp.csr_array, *, rtol: float) -> bool:
+        """See `is_hermitian`."""
+        if self._pattern is None or not (
+            np.array_equal(matrix.indptr, self._pattern[0]) and np.array_equal(matrix.indices, self._pattern[1])
+        ):
+            self._pattern, self._mirror = (matrix.indptr, matrix.indices), _mirror(matrix)
+        if self._mirror is None:
+            # Entries without a counterpart may be zeros that are stored.
+            return is_hermitian(matrix, rtol=rtol)
+        gap = np.abs(matrix.data - matrix.data[self._mirror].conj()).max(initial=0.0)
+        return bool(gap <= rtol * np.abs(matrix.data).max(initial=0.0))
 
 
 class DirectSolver:

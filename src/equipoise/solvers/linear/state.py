@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from equipoise.solvers.linear.deflated_cg import DeflatedCg
-from equipoise.solvers.linear.direct_family import DirectSolver, is_hermitian
+from equipoise.solvers.linear.direct_family import DirectSolver, SymmetryCheck
 from equipoise.solvers.linear.gcrodr import GcroDr
 from equipoise.solvers.linear.methods import (
     CG,
@@ -59,6 +59,7 @@ class LinearState:
         self._asked = preconditioner
         self._last_iterations: int | None = None
         self._transposed: LinearState | None = None
+        self._is_hermitian = SymmetryCheck()
         self._admit(operator)
         if isinstance(method, Direct) and preconditioner is not None:
             raise ValueError("the direct method takes no preconditioner; leave it out, or use gmres or cg.")
@@ -106,7 +107,7 @@ class LinearState:
             if gap > 1e-8:
                 raise ValueError(f"{name} needs a symmetric operator; a probe gave |u.Av - v.Au| = {gap:.1e} |u||Av|.")
             return
-        if not is_hermitian(operator.matrix, rtol=1e-10):
+        if not self._is_hermitian(operator.matrix, rtol=1e-10):
             raise ValueError(f"{name} needs a symmetric matrix, and A differs from its transpose; use gcrodr or gmres.")
         if not isinstance(self.method, MINRES):
             diagonal = operator.matrix.diagonal().real
