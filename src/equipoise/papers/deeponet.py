@@ -232,7 +232,7 @@ def _tables(figures: dict[str, Any], baseline: dict[str, Any], counts: Sequence[
             span = f"{100 * row['lowest']:.3g}-{100 * row['highest']:.3g}" if row["trainings"] > 1 else ""
             cells += [f"{100 * row['mean']:.3g}", span, f"{row['seconds']:.1f}"]
         rows.append([label, *cells])
-    equal = Table("functions at shared points; medians over seeds, wall seconds", header, rows)
+    equal = Table("functions at shared points; medians over seeds, seconds of one thread", header, rows)
     fresh = _fresh_table(figures, baseline)
     header = ["mean relative error, %", *(str(count) for count in counts), "order from the third on"]
     rows = []
@@ -288,7 +288,7 @@ REPRODUCTION = Reproduction(
     criterion=(
         "On the nonlinear ODE with |s| < 5 and the pendulum at T = 3, medians of 3 seeds: test error and gap of "
         "DeepONet below those of a plain network on 10,000 triples; POD + linear at least 4 times below DeepONet with "
-        "1000 functions at equal wall time, not worse than the better of DeepONet and ridge with 150, and falling at "
+        "1000 functions at equal time on one thread, not worse than the better of DeepONet and ridge with 150, and falling at "
         "least at first order in the number of functions from 200 on; all of it both on the test functions that "
         "the recipe was chosen on and on fresh ones. Ridge regression stands beside every case."
     ),
