@@ -288,9 +288,9 @@ REPRODUCTION = Reproduction(
     criterion=(
         "On the nonlinear ODE with |s| < 5 and the pendulum at T = 3, medians of 3 seeds: test error and gap of "
         "DeepONet below those of a plain network on 10,000 triples; POD + linear at least 4 times below DeepONet with "
-        "1000 functions at equal time on one thread, not worse than the better of DeepONet and ridge with 150, and falling at "
-        "least at first order in the number of functions from 200 on; all of it both on the test functions that "
-        "the recipe was chosen on and on fresh ones. Ridge regression stands beside every case."
+        "1000 functions at equal time on one thread, not worse than the better of DeepONet and ridge with 150, and "
+        "falling at least at first order in the number of functions from 200 on; all of it both on the test functions "
+        "that the recipe was chosen on and on fresh ones. Ridge regression stands beside every case."
     ),
     run=run,
     paper={
