@@ -165,7 +165,8 @@ def _smoke_targets(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _targets(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
     rows = [row for row in figures["rows"] if "iteration_ratio" in row]
-    published = [row for row in rows if row["family"] == "helmholtz-published"]
+    # One system alone would say little: GMRES takes between 3000 and 10^4 iterations on these.
+    published = [row for row in rows if row["family"] == "helmholtz-published" and row["gmres40"]["systems"] >= 3]
     iterations, seconds = (max(row[name] for row in published) for name in ("iteration_ratio", "time_ratio"))
     (darcy,) = [row for row in rows if (row["family"], row["preconditioner"], row["rtol"]) == ("darcy", "SSOR", 1e-7)]
     deflated = darcy["deflated_cg_after_ten"]["iterations"] / darcy["cg"]["iterations"]
