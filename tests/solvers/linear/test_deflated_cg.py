@@ -148,3 +148,58 @@ def test_a_space_that_is_useless_for_the_next_matrix_is_dropped() -> None:
     engine.set_vectors(np.zeros((100, 4)))
     outcome = _solve(engine, matrix, _rhs(100))
     assert outcome.result is Result.CONVERGED
+
+
+def test_the_same_matrix_needs_no_products_to_carry_its_space() -> None:
+    matrix = darcy_matrix(24, seed=1)
+    engine = DeflatedCg(576, float, recycle=10, stored=30)
+    for seed in range(3):
+        operator = as_operator(matrix)
+        rhs = _rhs(576, seed)
+        outcome = engine.solve(operator, None, Task(rhs, np.zeros(576), 1e-9, float(np.linalg.norm(rhs)), 2000))
+        # One product an iteration, and one for the true residual.
+        assert operator.products == outcome.iterations + 1
+    engine._refresh(operator)
+    np.testing.assert_allclose(engine._images[:, :10], matrix @ engine.vectors, atol=1e-9)
+
+
+def test_the_small_matrices_from_scalars_are_those_of_the_long_vectors() -> None:
+    matrix = darcy_matrix(20, seed=3)
+    engine = DeflatedCg(400, float, recycle=6, stored=12)
+    _solve(engine, matrix, _rhs(400, 0), preconditioner="jacobi")
+    engine.invalidate()
+    kept = engine.vectors
+    seen = {}
+
+    def keep(preconditioner, steps) -> None:
+        seen["curvature"] = steps.curvature(np.zeros((6, 6)))
+
+    engine._renew = keep
+    _solve(engine, matrix, _rhs(400, 1), preconditioner="jacobi")
+    images = engine._images[:, : 6 + 12]
+    exact = images.T @ (images / matrix.diagonal()[:, None])
+    exact[:6, :6] = 0
+    np.testing.assert_allclose(seen["curvature"], exact, atol=1e-9 * np.abs(exact).max())
+    directions = np.column_stack([kept, engine._space[:, 6:18]])
+    energy = directions.T @ (matrix @ directions)
+    np.testing.assert_allclose(energy[6:, 6:], np.eye(12), atol=1e-9)
+    np.testing.assert_allclose(energy[:6, 6:], 0, atol=1e-9)
+
+
+def test_a_space_that_no_longer_gets_better_is_kept_until_the_matrices_drift() -> None:
+    engine = DeflatedCg(900, float, recycle=8, stored=30)
+
+    def step(contrast: float) -> int:
+        engine.invalidate()
+        matrix = darcy_matrix(30, seed=4, contrast=contrast)
+        return _solve(engine, matrix, np.ones(900), preconditioner="ssor", rtol=1e-8).iterations
+
+    counts = [step(1.0) for _ in range(8)]
+    settled = engine.vectors
+    assert step(1.0) == counts[-1]
+    np.testing.assert_array_equal(engine.vectors, settled)
+    # Another medium: dearer at once, learnt again thereafter.
+    drifted = [step(-4.0) for _ in range(6)]
+    assert drifted[0] > 1.1 * min(counts)
+    assert drifted[-1] < 0.9 * drifted[0]
+    assert not np.array_equal(engine.vectors, settled)

@@ -199,3 +199,16 @@ def test_updated_preconditioners_are_those_built_anew() -> None:
 def test_unusable_preconditioners_are_named(specification: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         specification()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("kind", ["sor", "ssor"])
+def test_relaxation_renewed_for_other_entries_or_another_pattern_is_as_built_anew(kind: str) -> None:
+    first = darcy_matrix(12)
+    wider = sp.csr_array(first + sp.diags_array(0.1 * np.ones(130), offsets=14, shape=(144, 144)))
+    vector = np.random.default_rng(0).normal(size=144)
+    renewed, out, expected = build(kind, as_operator(first)), np.empty(144), np.empty(144)
+    for matrix in (darcy_matrix(12, seed=5), wider):
+        renewed.update(as_operator(matrix))
+        renewed.apply(vector, out)
+        build(kind, as_operator(matrix)).apply(vector, expected)
+        np.testing.assert_array_equal(out, expected)
