@@ -54,11 +54,14 @@ def lanczos(
     for step in range(steps):
         image = operator(rows[step].view(1, *start.shape)).flatten()
         diagonal[step] = torch.dot(rows[step], image)
+        image -= diagonal[step] * rows[step]
+        if step:
+            image -= beside[step - 1] * rows[step - 1]
+        # What is left of the earlier rows is round-off, so that one pass over them all is enough.
         basis = rows[: step + 1]
-        for _ in range(2):
-            image = image - basis.mT @ (basis @ image)
-            if project is not None:
-                image = project(image.view(1, *start.shape)).flatten()
+        image -= basis.mT @ (basis @ image)
+        if project is not None:
+            image = project(image.view(1, *start.shape)).flatten()
         beside[step] = torch.linalg.vector_norm(image)
         largest = torch.maximum(largest, torch.maximum(diagonal[step].abs(), beside[step]))
         if step + 1 == steps or float(beside[step]) <= 1e-13 * float(largest):
