@@ -241,6 +241,10 @@ def use_one_thread() -> None:
         os.environ[name] = "1"
     import torch
 
+    from equipoise.solvers.threads import set_blas_threads
+
+    # Libraries that were loaded before don't look at their variables again.
+    set_blas_threads(1)
     torch.set_num_threads(1)
 
 

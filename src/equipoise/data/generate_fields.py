@@ -30,6 +30,7 @@ from equipoise.errors import ConvergenceError
 from equipoise.problems.linear_problem import LinearProblem
 from equipoise.problems.problem import Problem
 from equipoise.problems.registry import PROBLEMS, make_problem
+from equipoise.solvers.threads import one_thread
 
 __all__ = [
     "FieldGeneration",
@@ -169,12 +170,8 @@ def chosen_solver(
     if asked is None or not isinstance(problem, LinearProblem):
         return None
     first = draw_inputs(problem, range(min(TRIAL, count)), seed=seed)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return choose_solver(problem, first, asked=asked, tolerance=tolerance, count=count)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def natural_chunk(problem: Problem, choice: SolverChoice | None, count: int, workers: int) -> int:

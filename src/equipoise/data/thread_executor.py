@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from equipoise.solvers.linear.pardiso import use_one_thread
+from equipoise.solvers.threads import one_thread
+
 __all__ = ["ThreadExecutor", "available_cores"]
 
 Batch = TypeVar("Batch")
@@ -49,19 +52,18 @@ class ThreadExecutor:
         payload, own = pickle.dumps(function), threading.local()
 
         def start() -> None:
-            from equipoise.solvers.linear.pardiso import use_one_thread
-
             use_one_thread()
             own.function = pickle.loads(payload)
 
         def answer(number: int) -> Any:
             return own.function(batches[number])
 
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        pool = ThreadPoolExecutor(self.workers, initializer=start)
+        with one_thread():
+            yield from self._run(ThreadPoolExecutor(self.workers, initializer=start), answer, len(batches))
+
+    def _run(self, pool: ThreadPoolExecutor, answer: Callable[[int], Any], count: int) -> Iterator[tuple[int, Any]]:
         try:
-            numbers = iter(range(len(batches)))
+            numbers = iter(range(count))
             # Few at a time, so that answers don't pile up while the caller stores them.
             flight: dict[Future[Any], int] = {
                 pool.submit(answer, number): number for number in islice(numbers, 2 * self.workers)
@@ -72,7 +74,7 @@ class ThreadExecutor:
                     try:
                         result = future.result()
                     except Exception as error:
-                        error.add_note(f"in batch {number} of {len(batches)}")
+                        error.add_note(f"in batch {number} of {count}")
                         raise
                     following = next(numbers, None)
                     if following is not None:
@@ -80,4 +82,3 @@ class ThreadExecutor:
                     yield number, result
         finally:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(before)
