@@ -7,9 +7,10 @@ from __future__ import annotations
 from equipoise.data.dask_executor import DaskExecutor
 from equipoise.data.executors import Executor, ProcessExecutor, SerialExecutor
 from equipoise.data.field_dataset import FieldDataset
+from equipoise.data.field_plan import plan_fields
 from equipoise.data.field_store import read_fields, write_fields
 from equipoise.data.foreign_fields import read_foreign_fields
-from equipoise.data.generate import GenerationSummary, generate_snapshots
+from equipoise.data.generate import GenerationSummary, generate_snapshots, plan_snapshots
 from equipoise.data.generate_fields import generate_fields
 from equipoise.data.sampling import laplace, latin_hypercube, sobol, symmetric_box, uniform
 from equipoise.data.snapshot_solver import SnapshotSolver
@@ -18,6 +19,7 @@ from equipoise.data.sorting import Sorting, consecutive_chunks, sort_inputs
 from equipoise.data.split import Split
 from equipoise.data.store import inspect, read_snapshots, write_snapshots
 from equipoise.data.streamed_fields import open_fields, stream_fields
+from equipoise.data.thread_executor import ThreadExecutor
 
 __all__ = [
     "CellRecord",
@@ -31,12 +33,15 @@ __all__ = [
     "Snapshots",
     "Sorting",
     "Split",
+    "ThreadExecutor",
     "consecutive_chunks",
     "generate_fields",
     "generate_snapshots",
     "inspect",
     "laplace",
     "latin_hypercube",
+    "plan_fields",
+    "plan_snapshots",
     "open_fields",
     "read_fields",
     "read_foreign_fields",
