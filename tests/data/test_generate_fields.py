@@ -13,6 +13,7 @@ from equipoise.data.field_chunks import FieldSolver, draw_inputs
 from equipoise.data.field_store import read_fields
 from equipoise.data.generate_fields import generate_fields
 from equipoise.errors import FormatError
+from equipoise.problems.linear_problem import LinearProblem
 from equipoise.problems.registry import PROBLEMS, make_problem
 
 PERIODIC = ("advection", "burgers", "allen-cahn", "korteweg-de-vries", "kuramoto-sivashinsky", "navier-stokes")
@@ -26,9 +27,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("family", PROBLEMS)
 def test_every_family_makes_a_file_that_solves_its_equations(tmp_path: Path, family: str) -> None:
     options = OPTIONS.get(family, {"resolution": 16})
-    generate_fields(family, 3, tmp_path / "d.h5", options=options, dtype="float64")
-    data = read_fields(tmp_path / "d.h5")
     problem = make_problem(family, **options)
+    solver = "direct" if isinstance(problem, LinearProblem) else None
+    generate_fields(family, 3, tmp_path / "d.h5", options=options, dtype="float64", solver=solver)
+    data = read_fields(tmp_path / "d.h5")
     assert (data.grid, data.input_grid) == (problem.grid, problem.input_grid)
     assert (data.input_names, data.output_names) == (problem.input_names, problem.output_names)
     torch.testing.assert_close(problem.solve(data.inputs), data.outputs, rtol=1e-10, atol=1e-12)
@@ -52,12 +54,10 @@ def test_one_seed_gives_one_input_at_two_resolutions(family: str) -> None:
 
 def test_workers_give_the_same_file(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    options = {"resolution": 41}
-    generate_fields("darcy", 7, tmp_path / "a" / "d.h5", options=options, chunk_size=2, dtype="float64")
+    shared: dict[str, Any] = {"options": {"resolution": 41}, "solver": "direct", "chunk_size": 2, "dtype": "float64"}
+    generate_fields("darcy", 7, tmp_path / "a" / "d.h5", **shared)
     with ProcessExecutor(2) as executor:
-        generate_fields(
-            "darcy", 7, tmp_path / "b" / "d.h5", options=options, chunk_size=2, dtype="float64", executor=executor
-        )
+        generate_fields("darcy", 7, tmp_path / "b" / "d.h5", **shared, executor=executor)
     assert read_fields(tmp_path / "a" / "d.h5").fingerprint == read_fields(tmp_path / "b" / "d.h5").fingerprint
 
 
@@ -66,8 +66,8 @@ class Stopped(Exception):
 
 
 def test_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"resolution": 9}
-    whole = generate_fields("darcy", 7, tmp_path / "whole.h5", options=options, chunk_size=2)
+    shared: dict[str, Any] = {"options": {"resolution": 9}, "solver": "direct"}
+    whole = generate_fields("darcy", 7, tmp_path / "whole.h5", **shared, chunk_size=2)
     assert whole.resumed == 0
     solved: list[range] = []
     original = FieldSolver.__call__
@@ -80,18 +80,18 @@ def test_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(FieldSolver, "__call__", stopping)
     with pytest.raises(Stopped):
-        generate_fields("darcy", 7, tmp_path / "d.h5", options=options, chunk_size=2)
+        generate_fields("darcy", 7, tmp_path / "d.h5", **shared, chunk_size=2)
     assert not (tmp_path / "d.h5").exists()
     monkeypatch.undo()
     with pytest.raises(FormatError, match="--resume"):
-        generate_fields("darcy", 7, tmp_path / "d.h5", options=options)
+        generate_fields("darcy", 7, tmp_path / "d.h5", **shared)
     with pytest.raises(FormatError, match="seed was 0 and is now 1"):
-        generate_fields("darcy", 7, tmp_path / "d.h5", options=options, seed=1, resume=True)
-    made = generate_fields("darcy", 7, tmp_path / "d.h5", options=options, resume=True)
+        generate_fields("darcy", 7, tmp_path / "d.h5", **shared, seed=1, resume=True)
+    made = generate_fields("darcy", 7, tmp_path / "d.h5", **shared, resume=True)
     assert made.resumed == 4
     assert read_fields(tmp_path / "d.h5").fingerprint == read_fields(tmp_path / "whole.h5").fingerprint
     assert not (tmp_path / "d.h5.parts").exists()
-    again = generate_fields("darcy", 7, tmp_path / "d.h5", options=options, resume=True)
+    again = generate_fields("darcy", 7, tmp_path / "d.h5", **shared, resume=True)
     assert again.resumed == 7
 
 
