@@ -8,6 +8,7 @@ Source of the names of arguments: SciPy's sparse linear algebra.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 
 from equipoise.solvers.linear.deflated_cg import DeflatedCg
 from equipoise.solvers.linear.direct_family import DirectSolver, SymmetryCheck
+from equipoise.solvers.linear.earlier_solutions import EarlierSolutions
 from equipoise.solvers.linear.gcrodr import GcroDr
 from equipoise.solvers.linear.methods import (
     CG,
@@ -71,6 +73,9 @@ class LinearState:
             self._direct = DirectSolver(operator, backend=method.backend, structure=method.structure)
         else:
             self._engine = _engine(method, operator)
+        self._earlier: EarlierSolutions | None = None
+        if isinstance(method, GCRODR | DeflatedCG) and method.recycle:
+            self._earlier = EarlierSolutions(operator.size, operator.dtype, limit=method.recycle)
         if recycle is not None:
             if not isinstance(method, GCRODR | DeflatedCG) or not isinstance(self._engine, GcroDr | DeflatedCg):
                 raise ValueError(f"method {_name(method)} carries no recycle space; use gcrodr or deflated_cg.")
@@ -148,6 +153,8 @@ class LinearState:
             self.preconditioner.update(operator, self._last_iterations)
         if self._engine is not None:
             self._engine.invalidate()
+        if self._earlier is not None:
+            self._earlier.clear()
 
     def transposed(self) -> LinearState:
         """The state of the transposed operator, with a recycle space of its own; follows each `update`."""
@@ -165,7 +172,11 @@ class LinearState:
             return self.transposed().solve_one(task, transpose=False)
         assert self._engine is not None
         before = self.operator.products
+        if self._earlier is not None and self._earlier.count and not task.x0.any():
+            task = replace(task, x0=self._earlier.guess(task.rhs))
         outcome = self._engine.solve(self.operator, self.preconditioner, task)
+        if self._earlier is not None and outcome.result is Result.CONVERGED:
+            self._earlier.add(task.rhs, outcome.x)
         self._last_iterations = outcome.iterations
         return outcome, self.operator.products - before
 

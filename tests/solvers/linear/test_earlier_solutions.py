@@ -1,0 +1,54 @@
+"""Earlier solutions of one matrix answer whatever lies in their span, at no product."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from linear_families import convection_matrix, darcy_matrix
+
+from equipoise.solvers.linear import GCRODR, DeflatedCG, prepare, solve, update
+from equipoise.solvers.linear.earlier_solutions import EarlierSolutions
+
+
+@pytest.mark.parametrize("dtype", [float, complex])
+def test_the_guess_solves_the_part_within_the_span_and_no_more(dtype: type) -> None:
+    generator = np.random.default_rng(0)
+    matrix = generator.normal(size=(30, 30)) + 8 * np.eye(30)
+    sides = generator.normal(size=(30, 4)).astype(dtype)
+    if dtype is complex:
+        matrix, sides = matrix + 1j * np.eye(30), sides + 1j * generator.normal(size=(30, 4))
+    earlier = EarlierSolutions(30, dtype, limit=3)
+    for side in sides.T:
+        earlier.add(side, np.linalg.solve(matrix, side))
+    assert earlier.count == 3
+    inside = sides[:, :3] @ np.array([1.0, -2.0, 0.5])
+    np.testing.assert_allclose(matrix @ earlier.guess(inside), inside, atol=1e-11)
+    left = sides[:, 3] - matrix @ earlier.guess(sides[:, 3])
+    np.testing.assert_allclose(sides[:, :3].conj().T @ left, 0, atol=1e-10)
+    earlier.clear()
+    assert not earlier.guess(inside).any()
+
+
+def test_a_right_hand_side_that_is_known_is_not_kept_twice() -> None:
+    earlier = EarlierSolutions(5, float, limit=4)
+    side = np.arange(1.0, 6.0)
+    earlier.add(side, side)
+    earlier.add(side + 1e-5, side)
+    assert earlier.count == 1
+
+
+@pytest.mark.parametrize("method", [GCRODR(restart=30, recycle=10), DeflatedCG(recycle=10)])
+def test_recycling_methods_need_no_iteration_for_a_combination_of_known_sides(method: GCRODR | DeflatedCG) -> None:
+    matrix = darcy_matrix(20) if isinstance(method, DeflatedCG) else convection_matrix(20)
+    sides = np.random.default_rng(0).normal(size=(3, 400))
+    state = prepare(matrix, method=method)
+    solve(state, sides, rtol=1e-10)
+    mixed = sides[0] - 2 * sides[1] + 0.1 * sides[2]
+    again = solve(state, mixed, rtol=1e-8)
+    assert int(again.iterations[0]) == 0
+    np.testing.assert_allclose(matrix @ again.value.numpy(), mixed, rtol=1e-6, atol=1e-7)
+    # Neither a guess of the user's nor another matrix is overruled.
+    given = solve(state, mixed, x0=np.ones(400), rtol=1e-8)
+    assert int(given.iterations[0]) > 0
+    update(state, matrix * 1.5)
+    assert int(solve(state, mixed, rtol=1e-8).iterations[0]) > 0
