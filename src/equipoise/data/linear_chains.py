@@ -69,8 +69,9 @@ class Recipe:
 def make_recipe(name: str, problem: LinearProblem) -> Recipe:
     """The recipe of this name for a family.
 
-    `direct` is a sparse factorisation with its analysis kept; `gmres` GMRES(40), and `skr` GCRO-DR(40, 20) or, for
-    positive definite families, deflated CG(20), both preconditioned by SSOR or, where definiteness is not known, ILU;
+    `direct` is a sparse factorisation with its analysis kept; `gmres` GMRES(40) with SSOR or, where
+    definiteness is not known, ILU; `skr` GCRO-DR(40, 20) with ILU or, for positive definite families, deflated CG(20)
+    with IC;
     `amg` and `reuse` CG or GMRES(40) with smoothed aggregation or a neighbour's factorisation; `spectral` CG with the
     fast Laplace inverse (scaled by the diagonal where that takes fewer iterations on the first sample).
 
@@ -86,7 +87,8 @@ def make_recipe(name: str, problem: LinearProblem) -> Recipe:
         case "gmres":
             return Recipe(name, GMRES(40), simple)
         case "skr":
-            return Recipe(name, DeflatedCG(20, 40) if definite else GCRODR(40, 20), simple, learns=True)
+            recycling: Method = DeflatedCG(20, 40) if definite else GCRODR(40, 20)
+            return Recipe(name, recycling, "ic" if definite else simple, learns=True)
         case "amg":
             if not pyamg_is_available():
                 raise ValueError("solver 'amg' needs pyamg; install equipoise[amg].")
