@@ -44,9 +44,9 @@ SIZES = {
         "k64",
         16,
         (
-            Stage(32, 1600, 4, 8e-3, ritz=320),
+            Stage(32, 1200, 4, 8e-3, ritz=320),
             Stage(64, 1000, 2, 4e-3, ritz=640),
-            Stage(128, 1200, 2, 4e-3, ritz=1280, vectors=2400, validations=4),
+            Stage(128, 2200, 2, 4e-3, ritz=1280, vectors=4400, validations=5),
         ),
         64,
     ),
