@@ -227,7 +227,8 @@ def _tables(figures: dict[str, Any], baseline: dict[str, Any]) -> list[Table]:
     tables = [Table(f"multiscale Darcy flow: {figures['verdict']}", header, rows)]
     if "helmholtz" in figures:
         waves = figures["helmholtz"]
-        cells = ["MgNO", *(f"{100 * waves[name]:.2f}" for name in ("l2", "h1", "l2_of_mean")), f"{waves['parameters']:,}"]
+        errors = (f"{100 * waves[name]:.2f}" for name in ("l2", "h1", "l2_of_mean"))
+        cells = ["MgNO", *errors, f"{waves['parameters']:,}"]
         header = ["relative error, %", "L2", "H1", "L2 of the mean of the training solutions", "parameters"]
         tables.append(Table("Helmholtz equation between reflecting walls, 101²", header, [cells]))
     return tables
