@@ -227,8 +227,8 @@ def _tables(figures: dict[str, Any], baseline: dict[str, Any]) -> list[Table]:
     tables = [Table(f"multiscale Darcy flow: {figures['verdict']}", header, rows)]
     if "helmholtz" in figures:
         waves = figures["helmholtz"]
-        errors = (f"{100 * waves[name]:.2f}" for name in ("l2", "h1", "l2_of_mean"))
-        cells = ["MgNO", *errors, f"{waves['parameters']:,}"]
+        shares = (f"{100 * waves[name]:.2f}" for name in ("l2", "h1", "l2_of_mean"))
+        cells = ["MgNO", *shares, f"{waves['parameters']:,}"]
         header = ["relative error, %", "L2", "H1", "L2 of the mean of the training solutions", "parameters"]
         tables.append(Table("Helmholtz equation between reflecting walls, 101²", header, [cells]))
     return tables
