@@ -30,7 +30,7 @@ def test_solver_is_said_on_standard_error_in_the_document_and_in_the_file(
     words = ("generate", "darcy", "-n", 6, "--resolution", 17, "-o", path, "--json")
     outcome = equipoise(*words, "--solver", "skr", "--tolerance", "1e-6")
     assert outcome.status == 0
-    assert "solver skr (DeflatedCG + ssor), tolerance 1e-06" in outcome.errors
+    assert "solver skr (DeflatedCG + ic), tolerance 1e-06" in outcome.errors
     assert "sorted 6 inputs (greedy)" in outcome.errors
     document = outcome.document
     assert (document["count"], document["left_out"], document["family"]) == (6, [], "darcy")

@@ -71,6 +71,14 @@ CITATIONS: dict[str, Mapping[str, str]] = {
         "year": "2015",
         "eprint": "1505.04597",
     },
+    "hoerl1970ridge": {
+        "author": "Hoerl, Arthur E. and Kennard, Robert W.",
+        "title": "Ridge Regression: Biased Estimation for Nonorthogonal Problems",
+        "journal": "Technometrics",
+        "volume": "12",
+        "pages": "55--67",
+        "year": "1970",
+    },
     "wang2024skr": {
         "author": "Wang, Hong and Hao, Zhongkai and Wang, Jie and Geng, Zijie and Wang, Zhen and Li, Bin and Wu, Feng",
         "title": "Accelerating Data Generation for Neural Operators via Krylov Subspace Recycling",
@@ -107,6 +115,7 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "pod-deeponet": ("lu2022comparison", "lu2021deeponet"),
     "unet": ("ronneberger2015unet",),
     "local-fno": ("berner2025principled", "li2021fno"),
+    "linear": ("hoerl1970ridge",),
     "nns-to-nos": ("berner2025principled",),
     "skr": ("wang2024skr", "parks2006recycling"),
     "dcdm": ("kaneda2023dcdm",),
