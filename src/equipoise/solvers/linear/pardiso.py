@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import functools
 import importlib.metadata
+import importlib.util
 import sys
 from typing import Any
 
@@ -34,15 +35,20 @@ def _reals(array: NDArray[np.float64] | None) -> ctypes.c_void_p:
 
 @functools.cache
 def _library() -> Any:
-    """The MKL library that `pypardiso` brings; found by its package record, as a search of the disk takes a second."""
-    import pypardiso
+    """The MKL library that `pypardiso` brings, found by its package record.
 
+    Importing `pypardiso` searches the disk for it, which takes a second.
+    """
+    if importlib.util.find_spec("pypardiso") is None:
+        raise ImportError("the package pypardiso is missing.")
     with contextlib.suppress(importlib.metadata.PackageNotFoundError, OSError):
         for file in importlib.metadata.files("mkl") or []:
             if file.name.startswith(("libmkl_rt", "mkl_rt")) and file.suffix != ".lib":
                 library = ctypes.CDLL(str(file.locate()))
                 library.pardiso.restype = None
                 return library
+    import pypardiso
+
     return pypardiso.PyPardisoSolver().libmkl
 
 
