@@ -133,8 +133,8 @@ class CapturedCG:
         return self.x
 
 
-def trained(dim: int, size: int, seconds: float, device: str) -> tuple[DirectionNet, dict[int, dict[str, Any]]]:
-    """A network through its curriculum within so many seconds, and the weights of each stage."""
+def trained(dim: int, size: int, seconds: float, device: str) -> dict[int, DirectionNet]:
+    """A network through its curriculum within so many seconds: what it is after each stage."""
     network = DirectionNet(dim=dim, width=16 if dim == 2 or device.startswith("cuda") else 8)
     stages = curriculum(size, dim=dim, generous=device.startswith("cuda"))
     stages = within_seconds(network, stages, seconds, device=device)
@@ -147,7 +147,7 @@ def trained(dim: int, size: int, seconds: float, device: str) -> tuple[Direction
             flush=True,
         )
     print(f"training {dim}-D took {found.seconds:.0f} s with everything", flush=True)
-    return network, {size: dict(weights) for size, weights in found.weights.items()}
+    return dict(found.networks)
 
 
 def compare(
@@ -224,14 +224,14 @@ def main() -> None:
         forms.insert(1, ("learned, safeguarded, half precision", "half", 8, True))
     crossings = []
     for dim, largest, sizes in plan:
-        network, weights = trained(dim, largest, seconds / len(plan), device)
+        networks = trained(dim, largest, seconds / len(plan), device)
         ratios: dict[int, dict[int, float]] = {batch: {} for batch in options.batch or [1, 8]}
         for size in sizes:
             # The second half of the time belongs to three dimensions.
             if time.perf_counter() - began > 60 * options.minutes * (0.6 if dim == 2 else 1.0):
                 print(f"({dim}-D {size}: left out, the time is up)")
                 break
-            network.load_state_dict(weights[min(weights, key=lambda n, size=size: abs(n - size))])
+            network = networks[min(networks, key=lambda n, size=size: abs(n - size))]
             for batch, row in ratios.items():
                 row[size] = compare(network, dim, size, batch, device, forms)
         for batch, row in ratios.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from equipoise.operators.direction_net import DirectionNet, network_direction
+from equipoise.operators.direction_net import DirectionNet, deepened, network_direction
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,22 @@ def test_the_configuration_rebuilds_the_network() -> None:
     twin = DirectionNet(**network.config)
     residual = torch.randn(1, 1, 4, 4, 4)
     assert torch.equal(twin(residual), network(residual))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_network_is_deepened_without_or_with_little_change(bias: bool) -> None:
+    network = DirectionNet(width=4, bias=bias).double()
+    residual = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    before = network(residual)
+    deeper = deepened(network)
+    assert deeper.config == {**network.config, "layout": "k128"}
+    torch.testing.assert_close(deepened(network, share=0.0)(residual), before)
+    change = (deeper(residual) - before).norm() / before.norm()
+    assert 1e-3 < float(change.detach()) < 1
+    deeper(residual).square().sum().backward()
+    assert all(weight.grad.abs().max() > 0 for weight in deeper.low.parameters() if weight.ndim > 1)
+    with pytest.raises(ValueError, match="cannot be deepened to 'k64'"):
+        deepened(deeper, "k64")
 
 
 def test_directions_keep_the_dtype_and_have_no_derivatives() -> None:

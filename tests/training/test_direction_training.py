@@ -83,20 +83,25 @@ def test_stages_double_from_the_least_size_or_from_the_start() -> None:
     assert [stage.size for stage in curriculum(128, dim=2, start=32)] == [64, 128]
     assert [stage.size for stage in curriculum(64, dim=2, start=64)] == [64]
     assert [stage.size for stage in curriculum(90, dim=2)] == [90]
+    assert [stage.layout for stage in curriculum(128, dim=2)] == [None, None, "k128"]
+    assert [stage.layout for stage in curriculum(128, dim=2, deepen=False)] == [None] * 3
     assert curriculum(64, dim=2, generous=True)[0].steps > curriculum(64, dim=2)[0].steps
     with pytest.raises(ValueError, match="size=9 must be even"):
         Stage(9, 10)
+    with pytest.raises(ValueError, match="layout='k9' is unknown"):
+        Stage(8, 10, layout="k9")
 
 
 def test_each_stage_leaves_the_weights_that_solved_fastest(trained: TrainedDirections) -> None:
-    assert sorted(trained.weights) == sorted(trained.iterations) == [8, 16]
+    assert sorted(trained.networks) == sorted(trained.iterations) == [8, 16]
     final = trained.network.state_dict()
-    assert all(torch.equal(final[name], value) for name, value in trained.weights[16].items())
+    assert all(torch.equal(final[name], value) for name, value in trained.networks[16].state_dict().items())
     for size in (8, 16):
         measured = [row["iterations"] for row in trained.rows if row["size"] == size and "iterations" in row]
         assert min(measured) == trained.iterations[size]
     again = train_directions(DirectionNet(width=2), [TINY])
-    assert all(torch.equal(again.weights[8][name], value) for name, value in trained.weights[8].items())
+    first = again.networks[8].state_dict()
+    assert all(torch.equal(first[name], value) for name, value in trained.networks[8].state_dict().items())
 
 
 def test_a_short_training_halves_the_residual_that_a_step_leaves() -> None:
@@ -120,16 +125,18 @@ def test_a_run_folder_holds_the_weights_of_every_size(tmp_path: Path, trained: T
     assert run.sizes == (8, 16)
     assert [run.trained_at(size) for size in (6, 10, 12, 64)] == [8, 8, 16, 16]
     field = torch.randn(1, 1, 8, 8)
-    twin = DirectionNet(width=2)
     for size in (8, 16):
-        twin.load_state_dict(trained.weights[size])
-        assert torch.equal(run.network(size)(field), twin(field))
-    assert torch.equal(run.network()(field), twin(field))
+        assert torch.equal(run.network(size)(field), trained.networks[size](field))
+    assert torch.equal(run.network()(field), trained.network(field))
     with pytest.raises(FileExistsError):
         save_direction_run(tmp_path / "run", trained)
-    further = train_directions(run.network(16), [Stage(32, 1, batch_size=2, ritz=10, vectors=4, validations=1)])
-    save_direction_run(tmp_path / "run", further, earlier=run.weights, overwrite=True)
-    assert load_direction_run(tmp_path / "run").sizes == (8, 16, 32)
+    deeper = Stage(32, 1, batch_size=2, ritz=10, vectors=4, validations=1, layout="k128")
+    further = train_directions(run.network(16), [deeper])
+    save_direction_run(tmp_path / "run", further, earlier=run.networks, overwrite=True)
+    again = load_direction_run(tmp_path / "run")
+    assert again.sizes == (8, 16, 32)
+    assert [again.network(size).config["layout"] for size in again.sizes] == ["k64", "k64", "k128"]
+    assert torch.equal(again.network(16)(field), trained.networks[16](field))
     weights = tmp_path / "run" / "size-8.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(FormatError, match=r"size-8\.safetensors"):
@@ -142,7 +149,7 @@ def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
     write_run_folder(tmp_path / "other", config={"kind": "grid operator"}, tensors={})
     with pytest.raises(FormatError, match="kind 'grid operator'"):
         load_direction_run(tmp_path / "other")
-    write_run_folder(tmp_path / "odd", config={"kind": "search directions", "sizes": [8]}, tensors={})
+    write_run_folder(tmp_path / "odd", config={"kind": "search directions", "networks": {"8": {}}}, tensors={})
     with pytest.raises(FormatError, match="don't fit each other"):
         load_direction_run(tmp_path / "odd")
 

@@ -31,7 +31,7 @@ def evaluate_direction_run(run: Path, resolutions: Sequence[int], *, seed: int, 
         if size < 4 or size % 2:
             raise ValueError(f"--resolution {size} must be even and at least 4.")
         network = loaded.network(size)
-        shape = (size,) * int(loaded.config["dim"])
+        shape = (size,) * loaded.dim
         for name in DOMAINS:
             directions = {f"learned, {form}": (network, options) for form, options in FORMS.items()}
             found = compare_solvers(directions, name, shape, seed=seed, device=device)

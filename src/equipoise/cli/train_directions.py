@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -33,7 +34,9 @@ def _train(
     start: Annotated[
         Path | None, typer.Option(help="Run folder of a smaller size whose weights to go on from.")
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="k64 or k128: depth of the network; k64 by default.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="k64 or k128: depth of the network; k64, and from 128 cells k128, by default.")
+    ] = None,
     width: Annotated[
         int | None, typer.Option(min=1, help="Channels; 16, in three dimensions on a processor 8, by default.")
     ] = None,
@@ -57,8 +60,8 @@ def _train(
     begun = None if start is None else load_direction_run(start, device=device)
     config = _network_config(begun, {"dim": dim, "layout": layout, "width": width}, device, seed)
     largest = None if begun is None else begun.sizes[-1]
-    stages = curriculum(size, dim=config["dim"], start=largest, generous=device != "cpu")
-    network = DirectionNet(**config) if begun is None else begun.network(stages[0].size)
+    stages = curriculum(size, dim=config["dim"], start=largest, generous=device != "cpu", deepen=layout is None)
+    network = DirectionNet(**config) if begun is None else copy.deepcopy(begun.network(stages[0].size))
     if seconds is not None:
         stages = within_seconds(network, stages, seconds, device=device)
     stages = tuple(_changed(stage, steps, learning_rate) for stage in stages)
@@ -73,7 +76,7 @@ def _train(
         "stages": [vars(stage) for stage in stages],
     }
     card = "# dcdm\n\n" + "".join(f"- {key}: {value}\n" for key, value in figures.items())
-    earlier = None if begun is None else begun.weights
+    earlier = None if begun is None else begun.networks
     save_direction_run(output, trained, settings=settings, earlier=earlier, card=card, overwrite=overwrite)
     _report(figures, as_json=as_json)
 
@@ -82,10 +85,11 @@ def _network_config(begun: DirectionRun | None, asked: Mapping[str, Any], device
     """Options of the network: as asked, those of the run that it goes on from, or the defaults."""
     given = {name: value for name, value in asked.items() if value is not None}
     if begun is not None:
+        config = dict(begun.network().config)
         for name, value in given.items():
-            if begun.config[name] != value:
-                raise ValueError(f"--{name} {value} contradicts --start, whose network has {begun.config[name]}.")
-        return dict(begun.config)
+            if config[name] != value:
+                raise ValueError(f"--{name} {value} contradicts --start, whose network has {config[name]}.")
+        return config
     dim = int(given.get("dim", 2))
     width = 8 if dim == 3 and device == "cpu" else 16
     return {"dim": dim, "layout": "k64", "width": width, "seed": seed, **given}
@@ -121,7 +125,7 @@ def _figures(output: Path, trained: TrainedDirections) -> dict[str, Any]:
     return {
         "run": str(output),
         "parameters": sum(weight.numel() for weight in trained.network.parameters()),
-        "sizes": sorted(trained.weights),
+        "sizes": sorted(trained.networks),
         "final_loss": {str(size): loss for size, loss in losses.items()},
         "iterations_with_obstacles": {str(size): value for size, value in trained.iterations.items()},
         "training_seconds": trained.seconds,

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from equipoise.nn.initialisation import seeded
 
-__all__ = ["LAYOUTS", "DirectionNet", "network_direction"]
+__all__ = ["LAYOUTS", "DirectionNet", "deepened", "network_direction"]
 
 _CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _POOLS: dict[int, Any] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -96,6 +96,37 @@ def _residual_blocks(hidden: torch.Tensor, layers: nn.ModuleList) -> torch.Tenso
     for number in range(0, len(layers), 2):
         hidden = torch.relu_(layers[number + 1](torch.relu_(layers[number](hidden)))) + hidden
     return hidden
+
+
+def deepened(network: DirectionNet, layout: str = "k128", *, share: float = 0.1) -> DirectionNet:
+    """A deeper network that does nearly the same as this one, to be trained further; on the same device.
+
+    Args:
+        layout: of the new network, at least as deep in every part.
+        share: size of the new blocks' output beside that of fresh ones; with 0 nothing changes, and nothing is learned.
+
+    Raises:
+        ValueError: for a layout that is shallower.
+    """
+    if layout not in LAYOUTS or any(
+        a > b for a, b in zip(LAYOUTS[network.config["layout"]], LAYOUTS[layout], strict=True)
+    ):
+        raise ValueError(f"a network of layout {network.config['layout']!r} cannot be deepened to {layout!r}.")
+    twin = DirectionNet(**{**network.config, "layout": layout}).to(next(network.parameters()).dtype)
+    with torch.no_grad():
+        # In residual blocks the second of a pair makes what is added, before the pooling the first.
+        for name, scaled in (("pre", 0), ("low", 1), ("post", 1)):
+            old, new = getattr(network, name), getattr(twin, name)
+            for number in range(len(old), len(new)):
+                if number % 2 == scaled:
+                    new[number].weight.mul_(share)
+                elif name == "pre":
+                    new[number].load_state_dict(old[-1].state_dict())
+            for source, target in zip(old, new, strict=False):
+                target.load_state_dict(source.state_dict())
+        for name in ("first", "last"):
+            getattr(twin, name).load_state_dict(getattr(network, name).state_dict())
+    return twin.to(next(network.parameters()).device)
 
 
 def network_direction(

@@ -39,16 +39,19 @@ def run(settings: Settings) -> Outcome:
     sizes = SIZES[settings.scale]
     device = "cuda" if settings.scale == "gpu" and torch.cuda.is_available() else "cpu"
     trained = _train(sizes, settings, device)
-    own = {size: _measure(trained, size, size, sizes, settings, device) for size in trained.weights}
+    own = {size: _measure(trained, size, size, sizes, settings, device) for size in trained.networks}
     fixed = {
         size: _measure(trained, first, size, sizes, settings, device)
         for first, size in zip(own, list(own)[1:], strict=False)
     }
-    energy = measure_energy(_network(trained, sizes.judged), sizes.shape(sizes.judged), settings.seed, device)
-    frames = measure_frames(_network(trained, sizes.judged), sizes.shape(sizes.judged), device)
+    energy = measure_energy(trained.networks[sizes.judged], sizes.shape(sizes.judged), settings.seed, device)
+    frames = measure_frames(trained.networks[sizes.judged], sizes.shape(sizes.judged), device)
     figures: dict[str, Any] = {
         "training_seconds": trained.seconds,
-        "parameters": sum(weight.numel() for weight in trained.network.parameters()),
+        "parameters": {
+            str(size): sum(weight.numel() for weight in network.parameters())
+            for size, network in trained.networks.items()
+        },
         "shares_of_cg": {str(size): shares(found) for size, found in own.items()},
         "growth_per_doubling": growth(own),
         "growth_of_a_fixed_network": {str(size): growth({**own, size: found}, size) for size, found in fixed.items()},
@@ -71,12 +74,6 @@ def _train(sizes: Sizes, settings: Settings, device: str) -> TrainedDirections:
     return trained
 
 
-def _network(trained: TrainedDirections, size: int) -> DirectionNet:
-    network = DirectionNet(**trained.network.config)
-    network.load_state_dict(trained.weights[size])
-    return network.to(next(trained.network.parameters()).device)
-
-
 def _measure(
     trained: TrainedDirections, weights: int, size: int, sizes: Sizes, settings: Settings, device: str
 ) -> Domains:
@@ -88,7 +85,7 @@ def _measure(
         is_large = size**sizes.dim > 10**6
         rivals = tuple(rival for rival in RIVALS if not (is_large and rival.startswith("deflated")))
     return measure_domains(
-        _network(trained, weights),
+        trained.networks[weights],
         sizes.shape(size),
         domains=tuple(DOMAINS) if sizes.domains is None else sizes.domains,
         rivals=rivals,

@@ -1,4 +1,4 @@
-"""Trained direction networks in run folders: the weights of every size that they were trained at."""
+"""Trained direction networks in run folders: one for every size that the training went through."""
 
 from __future__ import annotations
 
@@ -21,31 +21,32 @@ KIND = "search directions"
 
 @dataclass(frozen=True, eq=False)
 class DirectionRun:
-    """A network with weights for several sizes.
+    """Networks for several sizes.
 
     Attributes:
-        config: of the network. weights: by cells along a side. settings: of the training. device: of the networks.
+        networks: by cells along a side. settings: of the training.
     """
 
-    config: Mapping[str, Any]
-    weights: Mapping[int, Mapping[str, torch.Tensor]]
+    networks: Mapping[int, DirectionNet]
     settings: Mapping[str, Any]
-    device: torch.device | str = "cpu"
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Cells along a side of the grids that there are weights for, in ascending order."""
-        return tuple(sorted(self.weights))
+        """Cells along a side of the grids that there are networks for, in ascending order."""
+        return tuple(sorted(self.networks))
+
+    @property
+    def dim(self) -> int:
+        """Axes of the grids."""
+        return int(self.networks[self.sizes[0]].config["dim"])
 
     def trained_at(self, size: int) -> int:
-        """The size whose weights serve a grid of `size` cells along each side: the nearest on a logarithmic scale."""
+        """The size whose network serves a grid of `size` cells along each side: the nearest on a logarithmic scale."""
         return min(self.sizes, key=lambda n: max(n / size, size / n))
 
     def network(self, size: int | None = None) -> DirectionNet:
-        """A network for this size, by default for the largest that it was trained at; ready to be used or trained."""
-        network = DirectionNet(**self.config)
-        network.load_state_dict(self.weights[self.sizes[-1] if size is None else self.trained_at(size)])
-        return network.to(self.device)
+        """The network for this size, by default for the largest that was trained at."""
+        return self.networks[self.sizes[-1] if size is None else self.trained_at(size)]
 
 
 def save_direction_run(
@@ -53,7 +54,7 @@ def save_direction_run(
     trained: TrainedDirections,
     *,
     settings: Mapping[str, Any] | None = None,
-    earlier: Mapping[int, Mapping[str, torch.Tensor]] | None = None,
+    earlier: Mapping[int, DirectionNet] | None = None,
     card: str = "",
     overwrite: bool = False,
 ) -> None:
@@ -61,21 +62,20 @@ def save_direction_run(
 
     Args:
         path: the folder. trained: by `train_directions`. settings: how, plain JSON values.
-        earlier: weights of other sizes to keep with them, such as those that the training started from.
+        earlier: networks of other sizes to keep with them, such as those that the training started from.
         card: text of `card.md`. overwrite: replace a run.
 
     Raises:
         FileExistsError: if something else is there.
     """
-    weights = {**(earlier or {}), **trained.weights}
+    networks = {**(earlier or {}), **trained.networks}
     config = {
         "kind": KIND,
-        "network_config": trained.network.config,
-        "sizes": sorted(weights),
+        "networks": {str(size): network.config for size, network in sorted(networks.items())},
         "iterations": {str(size): value for size, value in trained.iterations.items()},
         "settings": dict(settings or {}),
     }
-    tensors: dict[str, Mapping[str, torch.Tensor]] = {f"size-{size}": group for size, group in weights.items()}
+    tensors = {f"size-{size}": network.state_dict() for size, network in networks.items()}
     tensors["weights"] = trained.network.state_dict()
     texts = {"metrics.csv": metrics_table(trained.rows), "card.md": card or "# dcdm\n"}
     write_run_folder(path, config=config, tensors=tensors, texts=texts, overwrite=overwrite)
@@ -91,10 +91,12 @@ def load_direction_run(path: str | Path, *, device: torch.device | str = "cpu") 
     if config.get("kind") != KIND:
         raise FormatError(f"{path} holds a model of the kind {config.get('kind')!r}; expected {KIND}.")
     try:
-        weights = {int(size): tensors[f"size-{size}"] for size in config["sizes"]}
-        run = DirectionRun(dict(config["network_config"]), weights, dict(config["settings"]), device)
-        for size in run.sizes:
-            run.network(size)
+        networks: dict[int, DirectionNet] = {}
+        for size, options in config["networks"].items():
+            network = DirectionNet(**options)
+            network.load_state_dict(tensors[f"size-{size}"])
+            networks[int(size)] = network.to(device)
+        run = DirectionRun(networks, dict(config["settings"]))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise FormatError(f"the configuration and the weights of {path} don't fit each other: {error}.") from error
     return run

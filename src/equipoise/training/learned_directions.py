@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from equipoise.operators.direction_net import DirectionNet, network_direction
+from equipoise.operators.direction_net import LAYOUTS, DirectionNet, deepened, network_direction
 from equipoise.problems.obstacles import empty_box, random_obstacles
 from equipoise.problems.pressure import PressurePoisson, smooth_divergence
 from equipoise.solvers.learned_directions import conjugate_directions
@@ -35,8 +35,6 @@ __all__ = [
     "train_directions",
     "within_seconds",
 ]
-
-Tensors = dict[str, torch.Tensor]
 
 
 def residual_after_line_search(
@@ -81,7 +79,7 @@ class Stage:
         size: cells along each side. steps: of the optimiser. batch_size: vectors in a step.
         learning_rate: at its largest; it rises over the first twentieth of the steps and falls as a cosine.
         ritz: steps of Lanczos. vectors: combinations of Ritz vectors. validations: choices among states of the network.
-        optimiser: of `training.phases.Phase`.
+        layout: that the network is deepened to before, if it is not as deep already; `None` leaves it.
     """
 
     size: int
@@ -91,21 +89,26 @@ class Stage:
     ritz: int = 300
     vectors: int = 3000
     validations: int = 6
-    optimiser: str = "adam"
+    layout: str | None = None
 
     def __post_init__(self) -> None:
         if self.size < 4 or self.size % 2:
             raise ValueError(f"size={self.size} must be even and at least 4.")
+        if self.layout is not None and self.layout not in LAYOUTS:
+            raise ValueError(f"layout={self.layout!r} is unknown; use one of {', '.join(LAYOUTS)}.")
         if min(self.steps, self.batch_size, self.ritz, self.vectors, self.validations) < 1:
             raise ValueError(f"{self} needs positive numbers.")
 
 
-def curriculum(size: int, *, dim: int, start: int | None = None, generous: bool = False) -> tuple[Stage, ...]:
+def curriculum(
+    size: int, *, dim: int, start: int | None = None, generous: bool = False, deepen: bool = True
+) -> tuple[Stage, ...]:
     """Stages that lead to a grid of `size` cells along each side, doubling from 32 in the plane and 16 in space.
 
     Args:
         start: size that the network has been trained at before, if any; the stages go on from there.
         generous: more steps and vectors, for an accelerator. Otherwise minutes on two cores.
+        deepen: to the layout `"k128"` at 128 cells along a side, as published.
     """
     sizes = [size]
     least = (32 if dim == 2 else 16) if start is None else start + 1
@@ -124,7 +127,7 @@ def curriculum(size: int, *, dim: int, start: int | None = None, generous: bool 
         else:
             steps, batch = (1600, 4) if fresh else (1000 if cells <= 4096 else 1500, 2)
             stage = Stage(n, steps, batch, rate, ritz)
-        stages.append(replace(stage, ritz=min(stage.ritz, cells)))
+        stages.append(replace(stage, ritz=min(stage.ritz, cells), layout="k128" if deepen and n >= 128 else None))
     return tuple(stages)
 
 
@@ -133,13 +136,13 @@ class TrainedDirections:
     """A network after its stages.
 
     Attributes:
-        network: with the weights of the last stage. weights: of each stage, by cells along a side.
+        network: of the last stage. networks: of each stage, by cells along a side.
         iterations: that each stage's weights need on the held-out boxes with obstacles, a mean.
         rows: history of all stages. seconds: wall time with everything.
     """
 
     network: DirectionNet
-    weights: Mapping[int, Tensors]
+    networks: Mapping[int, DirectionNet]
     iterations: Mapping[int, float]
     rows: Sequence[Mapping[str, float]]
     seconds: float
@@ -153,7 +156,7 @@ def train_directions(
     device: torch.device | str = "cpu",
     on_row: Callable[[Mapping[str, float]], None] | None = None,
 ) -> TrainedDirections:
-    """Train a network through its stages; it is changed in place and moved to the device.
+    """Train a network through its stages; it is changed in place and moved to the device, until a stage deepens it.
 
     At each validation, and at the end of a stage, the network solves boxes with random obstacles; the state with the
     fewest iterations is kept. Pass `seed` for the vectors, batches and right-hand sides.
@@ -163,16 +166,17 @@ def train_directions(
     """
     began = time.perf_counter()
     network.to(device)
-    weights: dict[int, Tensors] = {}
+    networks: dict[int, DirectionNet] = {}
     iterations: dict[int, float] = {}
     rows: list[Mapping[str, float]] = []
 
     def record(row: Mapping[str, float]) -> None:
-        rows.append({**row, "phase": float(len(weights)), "size": float(stage.size)})
+        rows.append({**row, "phase": float(len(networks)), "size": float(stage.size)})
         if on_row is not None:
             on_row(rows[-1])
 
     for stage in stages:
+        network = _at_depth(network, stage)
         shape = (stage.size,) * int(network.config["dim"])
         trainer = Trainer(
             network,
@@ -184,7 +188,6 @@ def train_directions(
             validate_every=max(1, stage.steps // stage.validations),
         )
         phase = Phase(
-            optimiser=stage.optimiser,
             steps=stage.steps,
             batch_size=stage.batch_size,
             learning_rate=stage.learning_rate,
@@ -194,8 +197,15 @@ def train_directions(
         assert trainer.best is not None
         network.load_state_dict(trainer.best)
         iterations[stage.size] = trainer.history.best_metric
-        weights[stage.size] = trainer.best
-    return TrainedDirections(network, weights, iterations, rows, time.perf_counter() - began)
+        networks[stage.size] = copy.deepcopy(network)
+    return TrainedDirections(network, networks, iterations, rows, time.perf_counter() - began)
+
+
+def _at_depth(network: DirectionNet, stage: Stage) -> DirectionNet:
+    """The network, deepened where the stage asks for more than it has."""
+    if stage.layout is None or LAYOUTS[stage.layout] <= LAYOUTS[network.config["layout"]]:
+        return network
+    return deepened(network, stage.layout)
 
 
 def _objective(stage: Stage, shape: tuple[int, ...], seed: int, device: torch.device | str) -> DirectionObjective:
@@ -238,7 +248,7 @@ def within_seconds(
     found = []
     for stage in stages:
         shape = (stage.size,) * int(network.config["dim"])
-        twin = copy.deepcopy(network).to(device)
+        twin = _at_depth(copy.deepcopy(network), stage).to(device)
         objective = _objective(replace(stage, ritz=2), shape, 0, device)
         samples = torch.arange(min(stage.batch_size, stage.vectors))
         times = []
