@@ -47,7 +47,8 @@ def wall_with_gap(
     """A wall across the first axis, open where the second coordinate lies in the gap."""
     first, second = _centres(shape)[:2]
     wall = (first - place).abs() < max(thickness / 2, 0.51 / shape[0])
-    return ~(wall & ((second < gap[0]) | (second > gap[1])))
+    solid = wall & ((second < gap[0]) | (second > gap[1]))
+    return ~solid.expand(tuple(shape))
 
 
 def random_obstacles(shape: Sequence[int], generator: torch.Generator, *, count: int = 4) -> Mask:
