@@ -12,6 +12,7 @@ import pytest
 from equipoise.operators.registry import OPERATORS
 from equipoise.papers import METHODS, is_built
 from equipoise.papers.citations import CITATIONS, bibtex, citations_of
+from equipoise.training.direction_runs import KIND
 
 
 @pytest.mark.parametrize("name", [*OPERATORS, *filter(is_built, METHODS)])
@@ -33,6 +34,12 @@ def test_a_run_cites_its_operator(equipoise: Callable[..., Any], tmp_path: Path)
         "kossaifi2024mgtfno",
         "li2021fno",
     ]
+
+
+@pytest.mark.parametrize("kind", ["equino", "reduced", KIND])
+def test_a_run_of_any_other_kind_cites_its_method(equipoise: Callable[..., Any], tmp_path: Path, kind: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"kind": kind}))
+    assert equipoise("cite", str(tmp_path), "--json").document["citations"]
 
 
 def test_an_unknown_method_is_named() -> None:

@@ -115,6 +115,7 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "pod-deeponet": ("lu2022comparison", "lu2021deeponet"),
     "unet": ("ronneberger2015unet",),
     "local-fno": ("berner2025principled", "li2021fno"),
+    "search directions": ("kaneda2023dcdm",),
     "linear": ("hoerl1970ridge",),
     "nns-to-nos": ("berner2025principled",),
     "skr": ("wang2024skr", "parks2006recycling"),
