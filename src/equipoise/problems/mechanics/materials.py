@@ -13,7 +13,7 @@ from equipoise.problems.mechanics.conjugate import Conjugate
 from equipoise.problems.mechanics.isotropic import LinearIsotropic
 from equipoise.problems.mechanics.material import Material
 from equipoise.problems.mechanics.neo_hookean import NeoHookean
-from equipoise.problems.mechanics.own_laws import load_laws, own_law, own_law_names, register_law
+from equipoise.problems.mechanics.own_laws import OwnLaw, load_laws, own_law, own_law_names, register_law
 from equipoise.problems.mechanics.plane_stress import PlaneStress
 from equipoise.problems.mechanics.saturating_shear import SaturatingShear
 
@@ -61,7 +61,7 @@ def material_from_config(config: Mapping[str, Any]) -> Material:
         raise ValueError(f"a material needs a law; use one of {', '.join(LAWS)}.")
     own = own_law(law) if isinstance(law, str) else None
     if own is not None:
-        return _own_material(law, {key: value for key, value in config.items() if key != "law"})
+        return _own_material(law, own, {key: value for key, value in config.items() if key != "law"})
     known = (*LAWS, *own_law_names())
     if not isinstance(law, str) or law not in LAWS:
         raise ValueError(f"law {law!r} is unknown; use one of {', '.join(known)}{_nearest(law, known)}")
@@ -79,9 +79,7 @@ def material_from_config(config: Mapping[str, Any]) -> Material:
     return LinearIsotropic.from_young(**values) if needed == _YOUNG else kind(**values)
 
 
-def _own_material(law: str, values: dict[str, Any]) -> Material:
-    own = own_law(law)
-    assert own is not None
+def _own_material(law: str, own: OwnLaw, values: dict[str, Any]) -> Material:
     known = (*own.needed, *own.optional, "name")
     for key in values:
         if key not in known:
