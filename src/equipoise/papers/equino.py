@@ -46,7 +46,7 @@ _SIZES: dict[str, dict[str, Any]] = {
         "snapshots": 100,
         "modes": (16, 24, 32),
         "steps": None,
-        "baseline_steps": 200,
+        "baseline_steps": 300,
         "collocation": 1500,
         "tests": 100,
     },
