@@ -54,6 +54,7 @@ def run(settings: Settings) -> Outcome:
         },
         "shares_of_cg": {str(size): shares(found) for size, found in own.items()},
         "growth_per_doubling": growth(own),
+        "growth_per_doubling_as_published": growth(own, form="as published"),
         "growth_of_a_fixed_network": {str(size): growth({**own, size: found}, size) for size, found in fixed.items()},
         "energy": energy,
         "iterations_on_frames_of_smoke": frames,
@@ -99,7 +100,7 @@ def _checks(own: Mapping[int, Domains], energy: Mapping[str, Any], sizes: Sizes)
     """Each clause of the criterion; for the safeguarded form and the published one alike where it says iterations."""
     judged = own[sizes.judged]
     every = shares(judged)
-    growths = growth(own)
+    growths = [*growth(own).values(), *growth(own, form="as published").values()]
     return {
         f"at most {_EVERY} of CG's iterations on every domain": all(
             max(row.values()) <= _EVERY for row in every.values()
@@ -113,7 +114,7 @@ def _checks(own: Mapping[int, Domains], energy: Mapping[str, Any], sizes: Sizes)
             for found in judged.values()
         ),
         f"iterations grow at most {_GROWTH} times per doubling": all(
-            ratio <= _GROWTH for row in growths.values() for ratio in row.values()
+            ratio <= _GROWTH for row in growths for ratio in row.values()
         ),
         "the error never grows in the energy norm": bool(energy["largest_relative_growth"] <= 1e-10),
     }

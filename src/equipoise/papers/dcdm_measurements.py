@@ -140,15 +140,16 @@ def shares(domains: Domains) -> dict[str, dict[str, float]]:
     }
 
 
-def growth(sizes: Mapping[int, Domains], only: int | None = None) -> dict[str, dict[str, float]]:
-    """Iterations of the safeguarded form from each size to the next one that is twice as large, by domain."""
+def growth(
+    sizes: Mapping[int, Domains], only: int | None = None, *, form: str = "safeguarded"
+) -> dict[str, dict[str, float]]:
+    """Ratios of a form's iterations from each size to the next one that is twice as large, by domain."""
     found: dict[str, dict[str, float]] = {}
     for size, domains in sizes.items():
         if size // 2 in sizes and only in (None, size):
             before = sizes[size // 2]
             found[f"{size // 2} to {size}"] = {
-                name: solvers["safeguarded"].iterations / before[name]["safeguarded"].iterations
-                for name, solvers in domains.items()
+                name: solvers[form].iterations / before[name][form].iterations for name, solvers in domains.items()
             }
     return found
 
