@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -335,6 +337,74 @@ def test_phases_of_points_taken_by_slices_or_placed_by_reshape_are_refused() -> 
         to_operator(Merging(back=False), GRID, in_channels=1)
     with pytest.raises(ValueError, match=r"\(Merging\) places 2 values at each point of a coarser grid by reshape"):
         to_operator(Merging(back=True), GRID, in_channels=1)
+
+
+class Picking(nn.Module):
+    """A network that changes its field by a function of the user's."""
+
+    def __init__(self, pick: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.pick, self.mix = pick, nn.Conv2d(1, 1, 1)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.pick(self.mix(inputs))
+
+
+ORDER = torch.arange(16).flip(0)
+PICKS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gathers points by an index (index_select)": lambda x: x.index_select(2, ORDER),
+    "gathers points by an index (__getitem__)": lambda x: x[..., ORDER],
+    "gathers points by an index (gather)": lambda x: x.gather(-1, torch.zeros(1, 1, 4, 4, dtype=torch.int64)),
+    "gathers points by an index (take_along_dim)": lambda x: torch.take_along_dim(x, ORDER[None, None, None], dim=3),
+    "gathers points by a mask (__getitem__)": lambda x: x - x[x > 0].mean(),
+    "writes points by an index (index_add)": lambda x: x.index_add(2, ORDER, x[:, :, :16]),
+    "subtracts neighbouring points (diff)": lambda x: x.diff(dim=2),
+    "sums point after point (cumsum)": lambda x: x.cumsum(-1),
+    "takes a number of points (topk)": lambda x: x - x.topk(3)[0].mean(-1, keepdim=True),
+    "leaves out 1 of 16 points by a slice": lambda x: x[:, :, 1:] - x[:, :, :-1],
+    "takes 4 of 16 points by a slice": lambda x: x - x[..., :4].mean(),
+    "takes 2 of 16 points by a slice": lambda x: x - x.narrow(3, 0, 2).mean(),
+    "takes point 5 of 16 by its number": lambda x: x - x[:, :, 0, 5].mean(),
+    "takes point 3 of 16 by its number": lambda x: x - x.select(2, 3)[:, :, None],
+}
+
+
+@pytest.mark.parametrize("reason", PICKS)
+def test_points_taken_by_their_number_are_refused(reason: str) -> None:
+    with pytest.raises(ValueError, match=rf"1 \(Picking\) {re.escape(reason)}: it counts points"):
+        to_operator(nn.Sequential(nn.Identity(), Picking(PICKS[reason])), GRID, in_channels=1)
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda x: x - x[..., :1],
+        lambda x: x - x[:, :, -1:] * x[..., 0, 0][..., None, None],
+        lambda x: x * x[..., : x.shape[-1] // 2].mean(),
+        lambda x: x.flip(-1),
+        lambda x: torch.cat([x, x.square()], 1)[:, [1]],
+        lambda x: torch.cat([x, x.square()], 1).diff(dim=1),
+        lambda x: torch.cat([x.mean((2, 3))[..., None], x.flatten(2)], 2)[:, :, 1:].reshape(x.shape),
+    ],
+)
+def test_ends_shares_channels_and_tokens_beside_the_points_are_taken(
+    pick: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    assert to_operator(Picking(pick), GRID, in_channels=1).consistency_gap is not None
+
+
+def test_points_are_told_from_other_axes_on_grids_with_both_ends() -> None:
+    grid = Grid((17,), (), False)
+    crop = nn.Sequential(nn.Conv1d(1, 1, 1), Cropped())
+    with pytest.raises(ValueError, match="leaves out 1 of 17 points"):
+        to_operator(crop, grid, in_channels=1)
+
+
+class Cropped(nn.Module):
+    """All points but the last."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[..., :-1]
 
 
 class Heads(nn.Module):

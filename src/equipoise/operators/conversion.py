@@ -19,6 +19,7 @@ from equipoise.operators.consistency import trigonometric_field
 from equipoise.operators.conversion_inspection import ModulePath, Watch
 from equipoise.operators.conversion_rules import Converted, Refused, convert_layer, table_layout
 from equipoise.operators.function_calls import CONVERTED_CALLS, FunctionCall, FunctionCalls
+from equipoise.operators.grid_picks import GridPick, picked_points
 from equipoise.operators.grid_reshapes import GridReshape, counted_points
 from equipoise.spaces.grid import Grid
 
@@ -140,9 +141,9 @@ def to_operator(
         in_channels: of the input, where `module.config`, `module.in_channels` or its first layer does not tell.
         keep: classes of your own that act on channels or are operators already; they are left as they are.
 
-    Windows that `view`, `reshape` or a slice with a step cuts out of the grid, as shifted-window attention does, are
-    found by running on two grids, and refused. What else counts points in tensor form alone, such as positions gathered
-    by an index, can't be seen: look at `consistency_gap`.
+    Windows that `view` or `reshape` cuts out of the grid, as shifted-window attention does, and points taken by their
+    number (slices, indices, gathering, differences of neighbours) are found by running on two grids, and refused. Sums
+    over points, which grow with their number unless something is divided by them, are left: look at `consistency_gap`.
 
     Raises:
         ValueError: for layers that can't be converted, naming all by path and type; or where the network does not run
@@ -220,6 +221,7 @@ class _Inspection:
         self.path = ModulePath(network)
         self.calls: list[FunctionCall] = []
         self.reshapes: list[GridReshape] = []
+        self.picks: list[GridPick] = []
         self.gap: float | None = None
 
     @torch.no_grad()
@@ -244,7 +246,7 @@ class _Inspection:
                     f"the network does not run on {channels} channels and the grid {training.shape}, at "
                     f"{self.path.current or '(network)'}: {error}; is in_channels right?"
                 ) from error
-            self.calls, self.reshapes = watch.calls, watch.reshapes
+            self.calls, self.reshapes, self.picks = watch.calls, watch.reshapes, watch.picks
             self.walk.changes += [
                 Change(call.path, f"functional.{call.function}", CONVERTED_CALLS[call.function]) for call in self.calls
             ]
@@ -265,7 +267,9 @@ class _Inspection:
                 with self.resolution.at(fine.shape), self._watch(self.calls) as watch:
                     answer = self.network(inputs)
                 self._note(watch)
-                for path, reason in counted_points(self.reshapes, watch.reshapes).items():
+                regrouped = counted_points(self.reshapes, watch.reshapes)
+                picked = picked_points(self.picks, watch.picks, (self.resolution.training, fine))
+                for path, reason in {**picked, **regrouped}.items():
                     self.walk.refusals.setdefault(path, reason)
                 return answer
             except Exception as error:

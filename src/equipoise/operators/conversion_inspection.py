@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from equipoise.nn.resolution import Resolution
 from equipoise.operators.function_calls import FunctionCall, FunctionCalls, described
+from equipoise.operators.grid_picks import GridPick, described_pick
 from equipoise.operators.grid_reshapes import GridReshape, described_reshape
 
 __all__ = ["ModulePath", "Watch"]
@@ -87,6 +88,7 @@ class Watch(TorchFunctionMode):
         super().__init__()
         self.resolution, self.path, self.owned, self.kept = resolution, path, owned, kept
         self.reshapes: list[GridReshape] = []
+        self.picks: list[GridPick] = []
         self.calls: list[FunctionCall] = []
         self.converting = None if calls is None else FunctionCalls(resolution, calls)
         self.refusals: dict[str, str] = {}
@@ -118,6 +120,9 @@ class Watch(TorchFunctionMode):
             reshape = described_reshape(name, args, result, path=self.path.current)
             if reshape is not None:
                 self.reshapes.append(reshape)
+            pick = described_pick(name, args, kwargs, path=self.path.current)
+            if pick is not None:
+                self.picks.append(pick)
         return result
 
     def _is_kept(self) -> bool:

@@ -1,4 +1,4 @@
-"""Axes of a grid cut and joined by `view`, `reshape` and slices with steps inside the `forward` of a network.
+"""Axes of a grid cut and joined by `view` and `reshape` inside the `forward` of a network.
 
 A network that runs on two grids shows which axes follow the grid. A window of four points cut out of such an axis is
 half as large on a grid twice as fine: the answer depends on the resolution, and nothing fails.
@@ -22,24 +22,20 @@ _REMEDY = "use method='resampling', or name its class in `keep` if that is meant
 
 @dataclass(frozen=True)
 class GridReshape:
-    """A call that regroups the axes of a tensor, or takes points in steps: where, of what, and both shapes."""
+    """A call that regroups the axes of a tensor: where, by what, and both shapes."""
 
     path: str
     function: str
     before: tuple[int, ...]
     after: tuple[int, ...]
-    steps: tuple[int, ...] = ()
 
 
 def described_reshape(name: str, args: tuple[Any, ...], result: Any, *, path: str) -> GridReshape | None:
     """The call, where it is one that may count points."""
     if not args or not isinstance(args[0], torch.Tensor) or not isinstance(result, torch.Tensor):
         return None
-    before = tuple(args[0].shape)
-    if name == "__getitem__":
-        steps = _steps(args[1] if isinstance(args[1], tuple) else (args[1],), len(before))
-        return GridReshape(path, name, before, tuple(result.shape), steps) if max(steps, default=1) > 1 else None
-    return GridReshape(path, name, before, tuple(result.shape)) if name in _RESHAPES else None
+    before, after = tuple(args[0].shape), tuple(result.shape)
+    return GridReshape(path, name, before, after) if name in _RESHAPES else None
 
 
 def counted_points(training: Iterable[GridReshape], fine: Iterable[GridReshape]) -> dict[str, str]:
@@ -61,10 +57,6 @@ def counted_points(training: Iterable[GridReshape], fine: Iterable[GridReshape])
 def _reason(call: GridReshape, fine: GridReshape) -> str | None:
     if len(call.before) != len(fine.before) or len(call.after) != len(fine.after):
         return None
-    if call.steps:
-        taken = zip(call.before, fine.before, call.steps, strict=True)
-        step = max((step for now, then, step in taken if now != then), default=1)
-        return f"takes one point in {step} by a slice" if step > 1 else None
     for inputs, outputs in _groups(call, fine):
         # Sizes on the training grid, and whether they follow it.
         cut = _fixed_behind([(call.after[i], call.after[i] != fine.after[i]) for i in outputs])
@@ -98,14 +90,3 @@ def _groups(call: GridReshape, fine: GridReshape) -> list[tuple[range, range]]:
 
 def _products(first: Sequence[int], second: Sequence[int]) -> list[tuple[int, int]]:
     return [(math.prod(first[: i + 1]), math.prod(second[: i + 1])) for i in range(len(first))]
-
-
-def _steps(index: tuple[Any, ...], dim: int) -> tuple[int, ...]:
-    """The step that an index takes along each axis; 1 where it takes none."""
-    # Arrays and lists pick single points, which is seen to elsewhere.
-    taken = [part for part in index if part is not None]
-    place = next((i for i, part in enumerate(taken) if part is Ellipsis), None)
-    if place is not None:
-        taken = [*taken[:place], *[slice(None)] * (dim - len(taken) + 1), *taken[place + 1 :]]
-    steps = [abs(part.step) if isinstance(part, slice) and isinstance(part.step, int) else 1 for part in taken]
-    return tuple((steps + [1] * dim)[:dim])
