@@ -28,9 +28,17 @@ def test_incomplete_cholesky_names_the_pivot() -> None:
         prepare(INDEFINITE, "ic", method="cg")
 
 
-@pytest.mark.skipif(not pardiso_is_available(), reason="pypardiso is not installed")
-def test_pardiso_cholesky_names_the_pivot_and_the_chain_goes_on() -> None:
-    state = prepare(np.array([[2.0, 1.0], [1.0, 2.0]]), method=Direct("pardiso", "positive_definite"))
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "superlu",
+        pytest.param(
+            "pardiso", marks=pytest.mark.skipif(not pardiso_is_available(), reason="pypardiso is not installed")
+        ),
+    ],
+)
+def test_a_factorisation_names_the_pivot_and_the_chain_goes_on(backend: str) -> None:
+    state = prepare(np.array([[2.0, 1.0], [1.0, 2.0]]), method=Direct(backend, "positive_definite"))
     with pytest.raises(ConvergenceError, match="singular or not positive definite: a pivot was zero or negative"):
         update(state, INDEFINITE)
     update(state, np.array([[3.0, 1.0], [1.0, 2.0]]))

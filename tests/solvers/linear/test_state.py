@@ -178,11 +178,15 @@ def test_the_direct_method_finds_out_that_a_symmetric_matrix_is_indefinite(backe
     assert _relative(matrix, solve(prepare(matrix, method=Direct(backend)), rhs, rtol=1e-11).value, rhs) <= 1e-11
 
 
-@pytest.mark.skipif(not pardiso_is_available(), reason="pypardiso is not installed")
-def test_pardiso_says_that_a_matrix_is_not_positive_definite() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_direct_method_says_that_a_matrix_is_not_positive_definite(backend: str) -> None:
     matrix = sp.csr_array(darcy_matrix(12) - 0.3 * sp.eye_array(144))
+    method = Direct(backend, "positive_definite")
     with pytest.raises(ConvergenceError, match="not positive definite"):
-        prepare(matrix, method=Direct("pardiso", "positive_definite"))
+        prepare(matrix, method=method)
+    state = prepare(darcy_matrix(12), method=method)
+    with pytest.raises(ConvergenceError, match="not positive definite"):
+        update(state, matrix)
 
 
 BAD = [

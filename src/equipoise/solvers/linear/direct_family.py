@@ -162,6 +162,11 @@ class DirectSolver:
         return np.asarray(self._kernel.solve(rhs, transpose=transpose))
 
 
+def _has_positive_pivots(lu: Any) -> bool:
+    """Whether all pivots stood on the diagonal and were positive: by Sylvester's law, whether `A` is definite."""
+    return bool(np.array_equal(lu.perm_r, lu.perm_c) and (lu.U.diagonal().real > 0).all())
+
+
 class _OrderedSuperLU:
     """SuperLU whose column order, the costly part of its analysis, is found once for a pattern."""
 
@@ -182,13 +187,15 @@ class _OrderedSuperLU:
                 self._first_order = self._lu.perm_c
                 self._prepare_order(matrix)
                 self._permuted = False
-                return
-            values = matrix.data[self._source]
-            permuted = sp.csc_array((values, self._indices, self._indptr), shape=matrix.shape)
-            self._lu = spla.splu(permuted, permc_spec="NATURAL", **options)
-            self._permuted = True
+            else:
+                values = matrix.data[self._source]
+                permuted = sp.csc_array((values, self._indices, self._indptr), shape=matrix.shape)
+                self._lu = spla.splu(permuted, permc_spec="NATURAL", **options)
+                self._permuted = True
         except RuntimeError as error:
             raise ConvergenceError(f"the matrix of size {matrix.shape[0]} is singular: {error}.") from error
+        if definite and not _has_positive_pivots(self._lu):
+            raise ConvergenceError("the matrix is singular or not positive definite: a pivot was zero or negative.")
 
     def _prepare_order(self, matrix: sp.csr_array) -> None:
         self._order = np.argsort(self._first_order)
