@@ -1,8 +1,10 @@
 """GCRO-DR: restarted GMRES that deflates within a system and hands its small subspace to the next one.
 
-All spaces live in the right-preconditioned unknown: `op(v) = A M^-1 v`, `x = M^-1 y`, `op(U) = C`, `C^H C = I`. With
-no space to carry it is GMRES(m). The arithmetic is BLAS on blocks allocated once; the small dense problems of a
-cycle's end are in `harmonic.py`.
+Krylov spaces live in the right-preconditioned unknown: `op(v) = A M^-1 v`, `x = M^-1 y`, `op(U) = C`, `C^H C = I`. What
+`M^-1` makes of U is kept beside it, and is what the next system takes over: its images cost a product each and no
+preconditioner. U itself then stands for `M M^-1 U` even where M has changed, which only the choice of Ritz vectors
+notices. With no space to carry it is GMRES(m). The arithmetic is BLAS on blocks allocated once; the small dense
+problems of a cycle's end are in `harmonic.py`.
 
 Source: Parks, de Sturler, Mackey, Johnson and Maiti (2006).
 """
@@ -50,6 +52,9 @@ class GcroDr:
         m, k = self.restart, self.recycle
         self._block = np.zeros((size, k + m + 1), dtype=dtype, order="F")  # [C | V], the used part of C at its end
         self._space = np.zeros((size, k), dtype=dtype, order="F")  # U
+        # M^-1 U and M^-1 V, where there is a preconditioner and something is carried.
+        self._solved_space = self._solved_basis = np.zeros((size, 0), dtype=dtype)
+        self._is_solved = False
         self._spare = np.zeros((size, k), dtype=dtype, order="F")
         self._residual, self._step, self._solved = (np.zeros(size, dtype=dtype) for _ in range(3))
         self._overlap = np.zeros(k + m + 1, dtype=dtype)
@@ -80,7 +85,7 @@ class GcroDr:
         """Start from this space instead of an empty one."""
         self._count = vectors.shape[1]
         self._space[:, : self._count] = vectors
-        self._unformed, self._stale, self._losses = None, True, 0
+        self._unformed, self._stale, self._losses, self._is_solved = None, True, 0, False
 
     def invalidate(self) -> None:
         """Tell that the operator or the preconditioner has changed."""
@@ -99,11 +104,30 @@ class GcroDr:
     def refresh(self, operator: Operator, preconditioner: Applied | None) -> None:
         """Make `op(U) = C` hold again, with `C` orthonormal; one product per vector."""
         self._unformed = None
-        space, images = self._space[:, : self._count], self._images()
+        self._solve_space(preconditioner)
+        space, images = self._solution_space[:, : self._count], self._images()
         for column in range(self._count):
-            self._apply(operator, preconditioner, space[:, column], images[:, column])
+            operator.apply(space[:, column], images[:, column])
         self._orthonormalize_images()
         self._stale = False
+
+    @property
+    def _solution_space(self) -> Vector:
+        """M^-1 U, the part of U in the solution."""
+        return self._solved_space if self._is_solved else self._space
+
+    def _solve_space(self, preconditioner: Applied | None) -> None:
+        """Have M^-1 U and room for M^-1 V, where that is something else than U and V."""
+        if preconditioner is None or not self.recycle:
+            self._is_solved = False
+            return
+        if not self._solved_basis.size:
+            self._solved_space = np.zeros_like(self._space)
+            self._solved_basis = np.zeros((self.size, self.restart), dtype=self.dtype, order="F")
+        if not self._is_solved:
+            for column in range(self._count):
+                preconditioner.apply(self._space[:, column], self._solved_space[:, column])
+        self._is_solved = True
 
     def _carry(self, operator: Operator, preconditioner: Applied | None) -> None:
         """Take the space over to the new operator, unless that has not paid lately."""
@@ -136,7 +160,8 @@ class GcroDr:
     def _orthonormalize_images(self) -> None:
         """Make C orthonormal, with U changed alike; dependent vectors are dropped."""
         space, images = self._space[:, : self._count], self._images()
-        kept = orthonormalize(images, space)
+        followers = (space, self._solved_space[:, : self._count]) if self._is_solved else (space,)
+        kept = orthonormalize(images, *followers)
         if kept < self._count:
             self._block[:, self.recycle - kept : self.recycle] = images[:, :kept].copy()
             self._count = kept
@@ -156,6 +181,7 @@ class GcroDr:
             self._carry(operator, preconditioner)
         else:
             self._carried = 0
+        self._solve_space(preconditioner)
         self._form_images()
         self._fresh = not self._count
         self._stale = False
@@ -210,14 +236,15 @@ class GcroDr:
             return cycle.predicted, cycle.predicted
         if cycle.steps:
             coefficients = cycle.coefficients()
-            basis = self._block[:, self.recycle : self.recycle + cycle.steps]
+            basis = self._solved_basis if self._is_solved else self._block[:, self.recycle :]
+            basis = basis[:, : cycle.steps]
             gemv(1.0, basis, coefficients, beta=0.0, y=self._step, overwrite_y=1)
             within = within - cycle.mixed[:, : cycle.steps] @ coefficients
         else:
             self._step.fill(0)
         if count:
-            gemv(1.0, self._space[:, :count], within, beta=1.0, y=self._step, overwrite_y=1)
-        if preconditioner is None:
+            gemv(1.0, self._solution_space[:, :count], within, beta=1.0, y=self._step, overwrite_y=1)
+        if preconditioner is None or self._is_solved:
             outcome.x += self._step
         else:
             preconditioner.apply(self._step, self._solved)
@@ -240,7 +267,11 @@ class GcroDr:
         np.multiply(self._residual, 1.0 / cycle.predicted, out=block[:, first])
         for step in range(cycle.limit):
             new = block[:, first + step + 1]
-            self._apply(operator, preconditioner, block[:, first + step], new)
+            if self._is_solved and preconditioner is not None:
+                preconditioner.apply(block[:, first + step], self._solved_basis[:, step])
+                operator.apply(self._solved_basis[:, step], new)
+            else:
+                self._apply(operator, preconditioner, block[:, first + step], new)
             known = block[:, left : first + step + 1]
             overlap = self._overlap[: cycle.count + step + 1]
             before = float(self._nrm2(new))
@@ -278,13 +309,21 @@ class GcroDr:
         if change is None:
             return
         kept = change.images.shape[1]
-        spare = self._spare[:, :kept]
-        self._gemm(1.0, basis[:, :steps], change.space[count:], c=spare, overwrite_c=1)
-        if count:
-            self._gemm(1.0, space, change.space[:count], beta=1.0, c=spare, overwrite_c=1)
-        self._space, self._spare = self._spare, self._space
+        self._space = self._combined(self._space, basis[:, :steps], change.space)
+        if self._is_solved:
+            self._solved_space = self._combined(self._solved_space, self._solved_basis[:, :steps], change.space)
         self._unformed = (first - count, change.images)
         self._count, self._small_cu, self._small_uu = kept, change.images_space, change.space_space
+
+    def _combined(self, space: Vector, basis: Vector, coefficients: Vector) -> Vector:
+        """`[space, basis] coefficients`, in the spare block; `space` becomes the spare one."""
+        count, result = self._count, self._spare
+        part = result[:, : coefficients.shape[1]]
+        self._gemm(1.0, basis, coefficients[count:], c=part, overwrite_c=1)
+        if count:
+            self._gemm(1.0, space[:, :count], coefficients[:count], beta=1.0, c=part, overwrite_c=1)
+        self._spare = space
+        return result
 
     def _form_images(self) -> None:
         """Carry out the change of C that `_renew` has left to be done."""
@@ -310,8 +349,8 @@ class GcroDr:
         """Refresh where a random combination shows that `op(U) = C` no longer holds; costs one product."""
         weights = self._generator.standard_normal(self._count).astype(self.dtype)
         expected = self._images() @ weights
-        np.matmul(self._space[:, : self._count], weights, out=self._step)
+        np.matmul(self._solution_space[:, : self._count], weights, out=self._step)
         found = np.empty_like(expected)
-        self._apply(operator, preconditioner, self._step, found)
+        operator.apply(self._step, found)
         if sl.norm(found - expected) > _DRIFT * sl.norm(expected):
             self.refresh(operator, preconditioner)

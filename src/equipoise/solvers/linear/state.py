@@ -154,7 +154,7 @@ class LinearState:
         if self._engine is not None:
             self._engine.invalidate()
         if self._earlier is not None:
-            self._earlier.clear()
+            self._earlier.invalidate()
 
     def transposed(self) -> LinearState:
         """The state of the transposed operator, with a recycle space of its own; follows each `update`."""
@@ -172,8 +172,9 @@ class LinearState:
             return self.transposed().solve_one(task, transpose=False)
         assert self._engine is not None
         before = self.operator.products
-        if self._earlier is not None and self._earlier.count and not task.x0.any():
-            task = replace(task, x0=self._earlier.guess(task.rhs))
+        if self._earlier is not None and not task.x0.any():
+            guess = self._earlier.guess(task.rhs, self.operator)
+            task = task if guess is None else replace(task, x0=guess)
         outcome = self._engine.solve(self.operator, self.preconditioner, task)
         if self._earlier is not None and outcome.result is Result.CONVERGED:
             self._earlier.add(task.rhs, outcome.x)
