@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -39,6 +40,24 @@ def test_error_names_its_batch_and_stops_the_rest() -> None:
     with pytest.raises(ValueError, match="-1 is refused") as caught:
         list(ThreadExecutor(2).map_batches(Counting(), [0, 1, -1, 3]))
     assert "in batch 2 of 4" in caught.value.__notes__
+
+
+class Late:
+    """Refuses the second batch at once, and takes its time for the first."""
+
+    def __call__(self, batch: int) -> int:
+        if batch == 1:
+            raise ValueError("refused")
+        time.sleep(0.2)
+        return batch
+
+
+def test_what_is_under_way_when_a_batch_fails_is_not_lost_and_nothing_else_is_begun() -> None:
+    answers: list[tuple[int, int]] = []
+    with pytest.raises(ValueError, match="refused"):
+        answers.extend(ThreadExecutor(2).map_batches(Late(), list(range(9))))
+    assert (0, 0) in answers
+    assert len(answers) <= 3
 
 
 def test_numbers_of_threads() -> None:

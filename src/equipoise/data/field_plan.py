@@ -41,7 +41,7 @@ def plan_fields(
     problem = make_problem(family, **dict(options or {}))
     executor = executor or default_executor(problem)
     workers = int(getattr(executor, "workers", 1))
-    choice = chosen_solver(problem, family, count, seed=seed, solver=solver, tolerance=tolerance)
+    choice = chosen_solver(problem, family, count, seed=seed, solver=solver, tolerance=tolerance, workers=workers)
     size = chunk_size or natural_chunk(problem, choice, count, workers)
     sorting = 0.0
     if choice is not None and choice.learns and isinstance(problem, LinearProblem):

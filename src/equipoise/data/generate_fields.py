@@ -163,7 +163,14 @@ def default_executor(problem: Problem) -> Executor:
 
 
 def chosen_solver(
-    problem: Problem, family: str, count: int, *, seed: int, solver: str | None, tolerance: float | None
+    problem: Problem,
+    family: str,
+    count: int,
+    *,
+    seed: int,
+    solver: str | None,
+    tolerance: float | None,
+    workers: int = 1,
 ) -> SolverChoice | None:
     """The solver that `generate_fields` would take; `None` for a family that is not linear."""
     asked = _asked(problem, family, solver, tolerance)
@@ -171,7 +178,7 @@ def chosen_solver(
         return None
     first = draw_inputs(problem, range(min(TRIAL, count)), seed=seed)
     with one_thread():
-        return choose_solver(problem, first, asked=asked, tolerance=tolerance, count=count)
+        return choose_solver(problem, first, asked=asked, tolerance=tolerance, count=count, workers=workers)
 
 
 def natural_chunk(problem: Problem, choice: SolverChoice | None, count: int, workers: int) -> int:
@@ -289,7 +296,9 @@ class _Run:
         else:
             seed, solver, tolerance = settings["seed"], settings.get("solver"), settings.get("tolerance")
             family = str(settings["family"])
-            self._choice = chosen_solver(problem, family, self._count, seed=seed, solver=solver, tolerance=tolerance)
+            self._choice = chosen_solver(
+                problem, family, self._count, seed=seed, solver=solver, tolerance=tolerance, workers=workers
+            )
             size = chunk_size or natural_chunk(problem, self._choice, self._count, workers)
             solved_by = self._choice.document() if self._choice is not None else None
             self._parts = PartsFolder.start(folder, {**shared, "chunk_size": size, "solved_by": solved_by})

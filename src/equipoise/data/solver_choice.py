@@ -83,7 +83,7 @@ class SolverChoice:
 
 
 def choose_solver(
-    problem: LinearProblem, inputs: torch.Tensor, *, asked: str, tolerance: float | None, count: int
+    problem: LinearProblem, inputs: torch.Tensor, *, asked: str, tolerance: float | None, count: int, workers: int = 1
 ) -> SolverChoice:
     """The solver asked for, or the fastest on a first batch.
 
@@ -93,6 +93,7 @@ def choose_solver(
     Args:
         problem: the family. inputs: the first batch, `(n, inputs, *grid)`; `TRIAL` samples are enough.
         asked: `"auto"` or a name in `SOLVERS`. tolerance: relative residual, or `None`. count: samples in all.
+        workers: among which these are shared out.
 
     Raises:
         ValueError: for an unknown or unusable solver, or a tolerance out of range.
@@ -114,7 +115,7 @@ def choose_solver(
         if best * count < _WORTH_SECONDS:
             left_out[name] = f"all samples take {best * count:.1g} s as it is"
             continue
-        if time.perf_counter() - began > max(_SHARE * count, TRIAL) * best:
+        if time.perf_counter() - began > max(_SHARE * count / workers, TRIAL) * best:
             left_out[name] = "not timed, as trials had taken their share"
             continue
         reason = _hopeless(size, dim, best) if name in ("direct", "reuse") else None

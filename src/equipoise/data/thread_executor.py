@@ -68,17 +68,24 @@ class ThreadExecutor:
             flight: dict[Future[Any], int] = {
                 pool.submit(answer, number): number for number in islice(numbers, 2 * self.workers)
             }
+            failure: BaseException | None = None
             while flight:
                 for future in wait(flight, return_when=FIRST_COMPLETED).done:
                     number = flight.pop(future)
-                    try:
-                        result = future.result()
-                    except Exception as error:
+                    if future.cancelled():
+                        continue
+                    if error := future.exception():
+                        # What others have finished, or are about to, is not lost.
                         error.add_note(f"in batch {number} of {count}")
-                        raise
-                    following = next(numbers, None)
+                        failure = failure or error
+                        for other in flight:
+                            other.cancel()
+                        continue
+                    following = next(numbers, None) if failure is None else None
                     if following is not None:
                         flight[pool.submit(answer, following)] = following
-                    yield number, result
+                    yield number, future.result()
+            if failure is not None:
+                raise failure
         finally:
             pool.shutdown(cancel_futures=True)

@@ -98,9 +98,14 @@ class EllipticProblem(LinearProblem):
         self, solution: Float[np.ndarray, " unknowns"], inputs: Float[torch.Tensor, "inputs ..."]
     ) -> Float[np.ndarray, "outputs ..."]:
         """See `LinearProblem.embed`; the boundary values are those of the input."""
-        field = self.fields(inputs[None]).boundary[0].detach().double().cpu().numpy().copy()
-        field[self._inside] = solution
+        field = self._boundary_values(inputs)
+        inner = field[(slice(1, -1),) * self.grid.dim]
+        inner[...] = solution.reshape(inner.shape)
         return field[None]
+
+    def _boundary_values(self, inputs: torch.Tensor) -> Array:
+        """A field with the boundary values of one input."""
+        return self.fields(inputs[None]).boundary[0].detach().double().cpu().numpy().copy()
 
     def residual(
         self, inputs: Float[torch.Tensor, "n inputs *grid"], outputs: Float[torch.Tensor, "n 1 *grid"]
@@ -231,6 +236,9 @@ class Darcy(EllipticProblem):
         _check_positive(a)
         zero = torch.zeros_like(a)
         return EllipticFields(a, zero, torch.ones_like(a), zero)
+
+    def _boundary_values(self, inputs: torch.Tensor) -> Array:
+        return np.zeros(self.grid.shape)
 
 
 def _check_positive(a: torch.Tensor) -> None:

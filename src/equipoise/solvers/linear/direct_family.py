@@ -42,10 +42,6 @@ def _mirror(matrix: sp.csr_array) -> NDArray[Any] | None:
     return np.asarray(turned.data - 1)
 
 
-def _agrees(values: Vector, mirrored: Vector) -> bool:
-    return bool(np.abs(values - mirrored).max(initial=0.0) <= 1e-12 * np.abs(values).max(initial=0.0))
-
-
 class SymmetryCheck:
     """Whether matrices of a chain are Hermitian; the places of mirror images are worked out once for a pattern."""
 
@@ -89,7 +85,7 @@ class DirectSolver:
         self._backend = "superlu" if operator.dtype.kind == "c" else chosen_backend(backend)
         self._asked = structure
         self._pattern: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
-        self._mirror: NDArray[Any] | None = None
+        self._pairs: tuple[NDArray[Any], NDArray[Any]] | None = None
         self._structure = ""
         self._kernel: Any = None
         self.analyses = 0
@@ -106,7 +102,9 @@ class DirectSolver:
             and np.array_equal(matrix.indices, self._pattern[1])
         )
         if not same:
-            self._pattern, self._mirror = (matrix.indptr, matrix.indices), _mirror(matrix)
+            self._pattern, mirror = (matrix.indptr, matrix.indices), _mirror(matrix)
+            one = None if mirror is None else np.nonzero(mirror > np.arange(matrix.nnz))[0]
+            self._pairs = None if mirror is None or one is None else (one, mirror[one])
         structure = self._classify(matrix)
         if not same or structure != self._structure:
             self._analyse(matrix, structure)
@@ -122,7 +120,10 @@ class DirectSolver:
     def _classify(self, matrix: sp.csr_array) -> str:
         if self._asked == "general":
             return "general"
-        symmetric = self._mirror is not None and _agrees(matrix.data, matrix.data[self._mirror])
+        symmetric = self._pairs is not None
+        if self._pairs is not None:
+            gap = np.abs(matrix.data[self._pairs[0]] - matrix.data[self._pairs[1]]).max(initial=0.0)
+            symmetric = bool(gap <= 1e-12 * np.abs(matrix.data).max(initial=0.0))
         if self._asked != "auto" and not symmetric:
             raise ValueError(f"the matrix is not symmetric, and structure={self._asked!r} was asked; use 'general'.")
         if not symmetric:
