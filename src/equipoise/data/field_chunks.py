@@ -64,10 +64,11 @@ class FieldSolver:
             notes.setdefault(int(row), "the solution is not finite")
         kept = np.array([row not in notes for row in range(len(numbers))], dtype=bool)
         kind = DTYPES[self._dtype]
+        rows = slice(None) if kept.all() else kept
         return {
-            "numbers": numbers[kept],
-            "inputs": inputs.numpy()[kept].astype(kind),
-            "outputs": outputs[kept].astype(kind),
+            "numbers": numbers[rows],
+            "inputs": inputs.numpy()[rows].astype(kind),
+            "outputs": outputs[rows].astype(kind),
             "failed": numbers[~kept],
             "notes": [notes[row] for row in sorted(notes)],
         }

@@ -381,8 +381,7 @@ class _Run:
         kept = np.setdiff1d(np.arange(self._count), failed)
 
         def places() -> Iterator[tuple[FieldDataset, Numbers]]:
-            for part in sorted(self._parts.finished):
-                held = self._parts.read(part)
+            for held in self._parts.read_all():
                 if len(held["numbers"]):
                     yield self._dataset(held, described), np.searchsorted(kept, held["numbers"])
 

@@ -11,7 +11,9 @@ import json
 import logging
 import re
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,19 @@ class PartsFolder:
         if not _is_whole(self._files[number], contents):
             raise FormatError(f"{self._files[number]} is damaged; run again with --resume to make this part anew.")
         return dict(load(contents))
+
+    def read_all(self) -> Iterator[dict[str, np.ndarray]]:
+        """All parts in the order of their numbers; the next one is read and checked while the caller works on one.
+
+        Raises:
+            FormatError: as `read`.
+        """
+        numbers = sorted(self._files)
+        with ThreadPoolExecutor(1) as reader:
+            ahead = deque(reader.submit(self.read, number) for number in numbers[:1])
+            for place in range(len(numbers)):
+                ahead.extend(reader.submit(self.read, number) for number in numbers[place + 1 : place + 2])
+                yield ahead.popleft().result()
 
     def _find(self) -> dict[int, Path]:
         files: dict[int, Path] = {}
