@@ -61,12 +61,22 @@ def test_solutions_that_tell_nothing_are_tried_at_every_tenth_matrix_only() -> N
     assert EarlierSolutions(5, float, limit=1).guess(np.ones(5), as_operator(np.eye(5))) is None
 
 
-def test_a_right_hand_side_that_is_known_is_not_kept_twice() -> None:
+def test_an_image_that_is_known_is_not_kept_twice() -> None:
     earlier = EarlierSolutions(5, float, limit=4)
     side = np.arange(1.0, 6.0)
     earlier.add(side, side)
-    earlier.add(side + 1e-5, side)
+    earlier.add(2 * side, 2 * side)
     assert earlier.count == 1
+
+
+@pytest.mark.parametrize("method", [GCRODR(restart=30, recycle=10), DeflatedCG(recycle=10)])
+def test_what_first_solutions_were_wrong_by_is_learned_too(method: GCRODR | DeflatedCG) -> None:
+    matrix, generator = darcy_matrix(20), np.random.default_rng(0)
+    sides = generator.normal(size=(2, 400))
+    state = prepare(matrix, method=method)
+    taken = [int(solve(state, generator.normal(size=2) @ sides, rtol=1e-6).iterations[0]) for _ in range(10)]
+    assert taken[0] > 20
+    assert taken[5:] == [0] * 5
 
 
 @pytest.mark.parametrize("method", [GCRODR(restart=30, recycle=10), DeflatedCG(recycle=10)])

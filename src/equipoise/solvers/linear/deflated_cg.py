@@ -88,6 +88,11 @@ class DeflatedCg:
         self._gemv, self._gemm, self._axpy, self._nrm2 = get_blas_funcs(names, (self._residual,))
 
     @property
+    def residual(self) -> Vector:
+        """`b - A x` of the last solve, `(N,)`."""
+        return self._residual
+
+    @property
     def vectors(self) -> Vector:
         """The deflation space W, `(N, k')`, a copy."""
         return self._space[:, self.recycle - self._count : self.recycle].copy()

@@ -13,7 +13,9 @@ from equipoise.solvers.linear.operators import Operator, Vector
 
 __all__ = ["EarlierSolutions"]
 
-_NEW = 1e-3
+# Images are those of the solutions as they are, so that a part of this size is still known to 1e-6: what the first
+# solutions were wrong by, which all later ones need too.
+_NEW = 1e-10
 # Solutions taken over to a new matrix. On Darcy flow through random fields the last two leave a third of the right-hand
 # side, the last nineteen a quarter.
 _TAKEN_OVER = 2
@@ -22,7 +24,7 @@ _LITTLE, _REST = 0.8, 10
 
 
 class EarlierSolutions:
-    """Orthonormal right-hand sides `(N, s)` and their solutions, and the latest solutions whatever their matrix.
+    """Orthonormal images `(N, s)` and their solutions, and the latest solutions whatever their matrix.
 
     Args:
         size: unknowns N. dtype: `float64` or `complex128`. limit: most of them that are kept.
@@ -30,7 +32,7 @@ class EarlierSolutions:
 
     def __init__(self, size: int, dtype: Any, *, limit: int) -> None:
         self._size, self._dtype, self._limit = size, dtype, limit
-        self._sides = self._solutions = np.zeros((size, 0), dtype=dtype, order="F")
+        self._images = self._solutions = np.zeros((size, 0), dtype=dtype, order="F")
         self.count = 0
         self._latest: list[Vector] = []
         self._is_stale = False
@@ -49,10 +51,10 @@ class EarlierSolutions:
         self._is_stale = False
         if not self.count:
             return None
-        sides = self._sides[:, : self.count]
-        overlap = sides.conj().T @ rhs
+        images = self._images[:, : self.count]
+        overlap = images.conj().T @ rhs
         if taken_over:
-            left = float(np.linalg.norm(rhs - sides @ overlap))
+            left = float(np.linalg.norm(rhs - images @ overlap))
             self._resting = _REST if left > _LITTLE * float(np.linalg.norm(rhs)) else 0
         return np.asarray(self._solutions[:, : self.count] @ overlap)
 
@@ -67,25 +69,25 @@ class EarlierSolutions:
             self._insert(side, solution)
         return bool(self.count)
 
-    def add(self, rhs: Vector, solution: Vector) -> None:
-        """Keep a solution, unless its right-hand side is known to 1e-3 already or the room is full."""
+    def add(self, image: Vector, solution: Vector) -> None:
+        """Keep a solution and its product with the matrix, unless that is known already or the room is full."""
         self._latest = [solution.copy(), *self._latest][:_TAKEN_OVER]
-        self._insert(rhs, solution)
+        self._insert(image, solution)
 
-    def _insert(self, rhs: Vector, solution: Vector) -> None:
+    def _insert(self, image: Vector, solution: Vector) -> None:
         if self.count == self._limit:
             return
-        if self._sides.shape[1] < self._limit:
-            self._sides, self._solutions = (
+        if self._images.shape[1] < self._limit:
+            self._images, self._solutions = (
                 np.zeros((self._size, self._limit), dtype=self._dtype, order="F") for _ in range(2)
             )
-        known = self._sides[:, : self.count]
-        side, answer = rhs.copy(), solution.copy()
+        known = self._images[:, : self.count]
+        side, answer = image.copy(), solution.copy()
         for _ in range(2):
             overlap = known.conj().T @ side
             side -= known @ overlap
             answer -= self._solutions[:, : self.count] @ overlap
         left = float(np.linalg.norm(side))
-        if left > _NEW * float(np.linalg.norm(rhs)):
-            self._sides[:, self.count], self._solutions[:, self.count] = side / left, answer / left
+        if left > _NEW * float(np.linalg.norm(image)):
+            self._images[:, self.count], self._solutions[:, self.count] = side / left, answer / left
             self.count += 1

@@ -34,6 +34,12 @@ _PROBE_EVERY = 10
 _DRIFT = 1e-6
 # Carrying is given up after so many systems in a row that took more products than one without, and tried again later.
 _LOSSES, _REST = 2, 10
+# A carried space is renewed after a system that took less than this part of the fewest iterations so far, as it still
+# gets better, and after one that took more than that multiple of them, as the matrices have drifted. To renew it takes
+# about as long as half as many iterations as it has vectors; so many more must be at stake.
+_STILL_BETTER, _DRIFTED = 0.97, 1.1
+# Systems of more cycles than this renew their space in any case, as they need one for their own restarts.
+_SHORT = 3
 
 
 class GcroDr:
@@ -64,11 +70,17 @@ class GcroDr:
         # Columns and coefficients of C where it has not been formed: the next matrix would throw it away.
         self._unformed: tuple[int, Vector] | None = None
         self._alone, self._losses, self._rested, self._carried, self._fresh = float("inf"), 0, 0, 0, True
+        self._settled, self._fewest = False, float("inf")
         self._second_pass = _LOOSE
         self._generator = np.random.default_rng(0)
         names = ("gemv", "gemm", "nrm2", "scal")
         self._gemv, self._gemm, self._nrm2, self._scal = get_blas_funcs(names, (self._block,))
         self._small_cu = self._small_uu = np.zeros((0, 0), dtype=dtype)
+
+    @property
+    def residual(self) -> Vector:
+        """`b - A x` of the last solve, `(N,)`."""
+        return self._residual
 
     @property
     def vectors(self) -> Vector:
@@ -145,8 +157,21 @@ class GcroDr:
         self._carried = self._count
         self.refresh(operator, preconditioner)
 
+    def _settle(self, iterations: int) -> None:
+        """Note whether the space is worth renewing in the next system."""
+        better = not self._carried or iterations < _STILL_BETTER * self._fewest
+        drifted = self._has_drifted(iterations)
+        is_short = iterations <= _SHORT * (self.restart - self.recycle)
+        self._settled = is_short and not (better or drifted)
+        # The first system carries nothing, and after a drift the fewest are those of other matrices.
+        self._fewest = float("inf") if drifted or not self._carried else min(self._fewest, iterations)
+
+    def _has_drifted(self, iterations: int) -> bool:
+        return iterations > _DRIFTED * self._fewest + self.recycle / 2
+
     def _drop(self) -> None:
         """Begin with an empty space again."""
+        self._settled = False
         self._count, self._unformed = 0, None
         self._small_cu = self._small_uu = np.zeros((0, 0), dtype=self.dtype)
 
@@ -180,7 +205,7 @@ class GcroDr:
         if self._count and self._stale:
             self._carry(operator, preconditioner)
         else:
-            self._carried = 0
+            self._carried, self._settled = 0, False
         self._solve_space(preconditioner)
         self._form_images()
         self._fresh = not self._count
@@ -197,6 +222,7 @@ class GcroDr:
             if norm <= task.target:
                 outcome.result = Result.CONVERGED
                 self._weigh(outcome.iterations)
+                self._settle(outcome.iterations)
                 return outcome
             if outcome.iterations >= task.maxiter:
                 return outcome
@@ -253,7 +279,10 @@ class GcroDr:
         if cycle.steps:
             outcome.history[-1] = norm / task.scale
         if self.recycle and cycle.steps and np.isfinite(norm):
-            self._renew(cycle)
+            # A system that takes longer than it should is not left with a space that does not suit it.
+            self._settled = self._settled and not self._has_drifted(outcome.iterations)
+            if not self._settled:
+                self._renew(cycle)
             if norm > task.target:
                 self._form_images()
         return norm, cycle.predicted

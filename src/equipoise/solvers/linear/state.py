@@ -177,7 +177,8 @@ class LinearState:
             task = task if guess is None else replace(task, x0=guess)
         outcome = self._engine.solve(self.operator, self.preconditioner, task)
         if self._earlier is not None and outcome.result is Result.CONVERGED:
-            self._earlier.add(task.rhs, outcome.x)
+            assert not isinstance(self._engine, Wrapped)
+            self._earlier.add(task.rhs - self._engine.residual, outcome.x)
         self._last_iterations = outcome.iterations
         return outcome, self.operator.products - before
 
