@@ -218,10 +218,13 @@ def main() -> None:
     print(describe_environment() + (f"; {torch.cuda.get_device_name()}" if on_gpu else ""), flush=True)
     seconds = options.train if options.train is not None else (100.0 if on_gpu else 40.0)
     plan: list[tuple[int, int, tuple[int, ...]]] = [(2, 64, (32, 64)), (3, 16, (16,))]
-    forms = [("learned, safeguarded, 8 stored", "full", 8, True), ("learned, as published, 2 stored", "full", 2, False)]
+    forms = [
+        ("learned, safeguarded, 16 stored", "full", 16, True),
+        ("learned, as published, 2 stored", "full", 2, False),
+    ]
     if on_gpu:
         plan = [(2, 256, (64, 128, 256, 512, 1024)), (3, 64, (32, 64, 128))]
-        forms.insert(1, ("learned, safeguarded, half precision", "half", 8, True))
+        forms.insert(1, ("learned, safeguarded, half precision", "half", 16, True))
     crossings = []
     for dim, largest, sizes in plan:
         networks = trained(dim, largest, seconds / len(plan), device)

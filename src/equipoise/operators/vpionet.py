@@ -12,8 +12,6 @@ from equipoise.nn.perceptron import MultilayerPerceptron
 
 __all__ = ["VPIONet"]
 
-_DISPLACEMENT_SCALE = 1e-4
-
 
 class _PeriodicLayer(nn.Module):
     """First trunk layer: `tanh(A1 cos(2 pi x + p1) + c1) + tanh(A2 cos(2 pi y + p2) + c2) + tanh(A3 c + c3)`."""
@@ -44,17 +42,36 @@ class VPIONet(nn.Module):
     Args:
         modes: terms of the inner product. width: of all hidden layers. seed: of the initial weights; float64.
         is_operator: with a branch network; without one it is the PINN of a single strain, whose modes are summed.
+        displacement_scale: what the network's output is multiplied by; 1e-4 as published. Fluctuations of strains of
+            0.04 are a hundred times as large, and training takes tens of thousands of steps to grow to them; 1e-2
+            starts at their size.
 
     Source: Eivazi et al. (2026), baselines, and its code; 37,168 parameters at the published sizes.
     """
 
     input_scale: torch.Tensor
 
-    def __init__(self, *, modes: int = 16, width: int = 64, is_operator: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        modes: int = 16,
+        width: int = 64,
+        is_operator: bool = True,
+        displacement_scale: float = 1e-4,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
-        if min(modes, width) < 1:
-            raise ValueError(f"modes={modes} and width={width} must be positive.")
-        self.config: dict[str, Any] = {"modes": modes, "width": width, "is_operator": is_operator, "seed": seed}
+        if min(modes, width) < 1 or not displacement_scale > 0:
+            raise ValueError(
+                f"modes={modes}, width={width} and displacement_scale={displacement_scale} must be positive."
+            )
+        self.config: dict[str, Any] = {
+            "modes": modes,
+            "width": width,
+            "is_operator": is_operator,
+            "displacement_scale": displacement_scale,
+            "seed": seed,
+        }
         generator = torch.Generator().manual_seed(seed)
         self.branch_net = MultilayerPerceptron((3, *[width] * 4, modes), generator=generator) if is_operator else None
         self.periodic = _PeriodicLayer(width, generator)
@@ -77,7 +94,7 @@ class VPIONet(nn.Module):
         """Periodic displacement fluctuation, `(n, 3)` and `(p, 3)` to `(n, p, 2)`."""
         modes = self.trunk(points)
         if self.branch_net is None:
-            field = _DISPLACEMENT_SCALE * modes.sum(1)
+            field = self.config["displacement_scale"] * modes.sum(1)
             return field.expand(len(strain), -1, -1)
         branch = self.branch_net(strain / self.input_scale)
-        return _DISPLACEMENT_SCALE * torch.einsum("nm,pmc->npc", branch, modes)
+        return self.config["displacement_scale"] * torch.einsum("nm,pmc->npc", branch, modes)

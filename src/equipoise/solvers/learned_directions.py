@@ -45,7 +45,7 @@ def conjugate_directions(
     rhs: Float[torch.Tensor, " n *grid"],
     direction: FieldMap,
     *,
-    stored: int = 8,
+    stored: int = 16,
     safeguard: bool = True,
     norm: str = "energy",
     x0: torch.Tensor | None = None,

@@ -51,6 +51,7 @@ def train_vpionet(
     box: torch.Tensor,
     energy: str = "strain",
     n_collocation: int = 32,
+    displacement_scale: float = 1e-4,
     steps: int = 300,
     phases: Sequence[Phase] | None = None,
     seed: int = 0,
@@ -60,7 +61,7 @@ def train_vpionet(
     Args:
         cell: the unit cell, with tag 2 for the fibre. box: lowest and highest strains, `(2, v)`.
         energy: `"strain"`, the true energy, or `"secant"`, the published code's, see `EnergyObjective`.
-        n_collocation: strains drawn by Sobol's sequence.
+        n_collocation: strains drawn by Sobol's sequence. displacement_scale: see `VPIONet`.
         steps: of Adam, and of L-BFGS after it. phases: instead of these.
         seed: of weights and strains.
 
@@ -69,7 +70,7 @@ def train_vpionet(
 
     Source: Eivazi et al. (2026), baselines.
     """
-    network = VPIONet(seed=seed).to(cell.device)
+    network = VPIONet(displacement_scale=displacement_scale, seed=seed).to(cell.device)
     strain = sobol(n_collocation, box, seed=seed).to(cell.device)
     network.input_scale.copy_(((box[1] - box[0]) / 2).to(cell.device))
     return _by_energy(cell, network, strain, energy, _phases(steps) if phases is None else phases, seed)
@@ -80,6 +81,7 @@ def train_pinn(
     strain: torch.Tensor,
     *,
     energy: str = "strain",
+    displacement_scale: float = 1e-4,
     steps: int = 300,
     phases: Sequence[Phase] | None = None,
     seed: int = 0,
@@ -90,7 +92,7 @@ def train_pinn(
     """
     if strain.shape != (cell.n_strain,):
         raise ValueError(f"strain has shape {tuple(strain.shape)}; expected ({cell.n_strain},), as a PINN answers one.")
-    network = VPIONet(is_operator=False, seed=seed).to(cell.device)
+    network = VPIONet(is_operator=False, displacement_scale=displacement_scale, seed=seed).to(cell.device)
     return _by_energy(cell, network, strain[None], energy, _phases(steps) if phases is None else phases, seed)
 
 

@@ -23,6 +23,7 @@ from equipoise.problems.obstacles import empty_box, random_obstacles
 from equipoise.problems.pressure import PressurePoisson, smooth_divergence
 from equipoise.solvers.learned_directions import conjugate_directions
 from equipoise.solvers.ritz import RitzVectors, ritz_vectors
+from equipoise.training.direction_evaluation import FORMS
 from equipoise.training.phases import Phase
 from equipoise.training.trainer import Trainer
 
@@ -159,7 +160,7 @@ def train_directions(
     """Train a network through its stages; it is changed in place and moved to the device, until a stage deepens it.
 
     At each validation, and at the end of a stage, the network solves boxes with random obstacles; the state with the
-    fewest iterations is kept. Pass `seed` for the vectors, batches and right-hand sides.
+    fewest iterations, of both forms, is kept. Pass `seed` for the vectors, batches and right-hand sides.
 
     Raises:
         ConvergenceError: for a loss that is not finite.
@@ -216,7 +217,7 @@ def _objective(stage: Stage, shape: tuple[int, ...], seed: int, device: torch.de
 
 
 class _Iterations:
-    """Mean iterations to 1e-4 on boxes with random obstacles, by which states of a network are chosen."""
+    """Mean iterations to 1e-4 of both forms on boxes with random obstacles, by which states of a network are chosen."""
 
     def __init__(self, shape: tuple[int, ...], seed: int, device: torch.device | str, *, count: int = 4) -> None:
         generator = torch.Generator().manual_seed(77_000 + seed)
@@ -227,18 +228,21 @@ class _Iterations:
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         assert isinstance(model, DirectionNet)
-        system = self._system
-        solution = conjugate_directions(
-            system.apply,
-            self._rhs,
-            network_direction(model),
-            project=system.project,
-            maxiter=self._limit,
-            throw=False,
-        )
-        # Where the limit is reached, the decades that were left tell states apart.
-        left = (solution.residual.clamp_min(1e-30).log10() + 4).clamp_min(0)
-        return {"iterations": float((solution.iterations + left).mean())}
+        system, taken = self._system, []
+        for form in FORMS.values():
+            solution = conjugate_directions(
+                system.apply,
+                self._rhs,
+                network_direction(model),
+                project=system.project,
+                maxiter=self._limit,
+                throw=False,
+                **form,
+            )
+            # Where the limit is reached, the decades that were left tell states apart.
+            left = (solution.residual.clamp_min(1e-30).log10() + 4).clamp_min(0)
+            taken.append(float((solution.iterations + left).mean()))
+        return {"iterations": sum(taken) / len(taken)}
 
 
 def within_seconds(
