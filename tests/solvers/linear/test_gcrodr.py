@@ -202,6 +202,51 @@ def test_carrying_saves_work_on_a_chain_of_near_matrices() -> None:
     assert totals["carried"] < 0.8 * totals["fresh"]
 
 
+class _Counted:
+    """A preconditioner that counts its applications."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._inverse, self.applied = build("ilu", operator), 0
+
+    def apply(self, vector: np.ndarray, out: np.ndarray) -> None:
+        self.applied += 1
+        self._inverse.apply(vector, out)
+
+
+def test_carrying_takes_a_product_for_each_vector_and_no_preconditioner() -> None:
+    engine = GcroDr(900, np.float64, restart=30, recycle=10)
+    for step in range(4):
+        matrix = darcy_matrix(30, seed=4, step=0.05 * step)
+        operator = as_operator(matrix)
+        preconditioner = _Counted(operator)
+        engine.invalidate()
+        outcome = _solve(engine, operator, _rhs(matrix, 7), 1e-9, preconditioner)
+        assert outcome.result is Result.CONVERGED
+        assert np.linalg.norm(_rhs(matrix, 7) - matrix @ outcome.x) <= 1e-9 * np.linalg.norm(_rhs(matrix, 7))
+        np.testing.assert_array_equal(engine.residual, _rhs(matrix, 7) - matrix @ outcome.x)
+        assert preconditioner.applied == outcome.iterations
+        cycles = operator.products - outcome.iterations - engine._carried
+        assert 0 < cycles <= 1 + outcome.iterations // 20
+    assert engine._carried > 5
+
+
+def _is_spanned(vectors: np.ndarray, by: np.ndarray) -> bool:
+    return vectors.shape == by.shape and bool(sl.subspace_angles(vectors, by).max(initial=0.0) < 1e-6)
+
+
+def test_a_space_between_short_systems_rests_once_it_serves_and_is_renewed_after_a_drift() -> None:
+    engine, renewed = GcroDr(900, np.float64, restart=40, recycle=10), []
+    for step in (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 3.0):
+        matrix = darcy_matrix(30, seed=4, step=step)
+        operator, before = as_operator(matrix), engine.vectors
+        engine.invalidate()
+        _solve(engine, operator, _rhs(matrix, 7), 1e-9, build("ssor", operator))
+        renewed.append(not _is_spanned(before, engine.vectors))
+    assert all(renewed[:2])
+    assert not any(renewed[4:6])
+    assert all(renewed[6:])
+
+
 def test_carrying_is_given_up_where_it_costs_more_than_it_saves_and_tried_again_later() -> None:
     engine, generator, extra = GcroDr(120, float, restart=20, recycle=8), np.random.default_rng(0), []
     for _ in range(15):
