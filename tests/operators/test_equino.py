@@ -71,6 +71,14 @@ def test_a_batch_answers_as_single_strains_do() -> None:
         torch.testing.assert_close(alone[1][0], tangent[row], rtol=1e-12, atol=1e-12)
 
 
+def test_vpionets_output_scale_is_a_factor() -> None:
+    strain, points = torch.rand(2, 3, dtype=torch.float64) / 50, torch.rand(7, 3, dtype=torch.float64)
+    published, own = VPIONet(seed=3), VPIONet(displacement_scale=1e-2, seed=3)
+    torch.testing.assert_close(own(strain, points), 100 * published(strain, points), rtol=1e-12, atol=0)
+    with pytest.raises(ValueError, match="displacement_scale=0.0 must be positive"):
+        VPIONet(displacement_scale=0.0)
+
+
 def test_published_networks_have_their_published_numbers_of_parameters() -> None:
     assert EquiNO(form="paper").n_parameters == 27_552
     assert sum(parameter.numel() for parameter in VPIONet().parameters()) == 37_168
