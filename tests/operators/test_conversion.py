@@ -364,8 +364,9 @@ PICKS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "leaves out 1 of 16 points by a slice": lambda x: x[:, :, 1:] - x[:, :, :-1],
     "takes 4 of 16 points by a slice": lambda x: x - x[..., :4].mean(),
     "takes 2 of 16 points by a slice": lambda x: x - x.narrow(3, 0, 2).mean(),
+    "takes 3 of 16 points by a slice": lambda x: x - x.narrow(start=-3, dim=2, length=3).mean(),
     "takes point 5 of 16 by its number": lambda x: x - x[:, :, 0, 5].mean(),
-    "takes point 3 of 16 by its number": lambda x: x - x.select(2, 3)[:, :, None],
+    "takes point 3 of 16 by its number": lambda x: x - x.select(index=3, dim=2)[:, :, None],
 }
 
 

@@ -69,11 +69,10 @@ class Recipe:
 def make_recipe(name: str, problem: LinearProblem) -> Recipe:
     """The recipe of this name for a family.
 
-    `direct` is a sparse factorisation with its analysis kept; `gmres` GMRES(40) with SSOR or, where
-    definiteness is not known, ILU; `skr` GCRO-DR(40, 20) with ILU or, for positive definite families, deflated CG(20)
-    with IC;
-    `amg` and `reuse` CG or GMRES(40) with smoothed aggregation or a neighbour's factorisation; `spectral` CG with the
-    fast Laplace inverse (scaled by the diagonal where that takes fewer iterations on the first sample).
+    `direct` is a sparse factorisation with its analysis kept; `gmres` GMRES(40) with SSOR or, where definiteness is not
+    known, ILU; `skr` GCRO-DR(40, 20) with ILU or, for positive definite families, deflated CG(20) with IC; `amg` and
+    `reuse` CG or GMRES(40) with smoothed aggregation or a neighbour's factorisation; `spectral` CG with the fast
+    Laplace inverse (scaled by the diagonal where that takes fewer iterations on the first sample).
 
     Raises:
         ValueError: for an unknown name, or a recipe that the family or the installation does not allow.

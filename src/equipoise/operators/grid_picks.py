@@ -7,18 +7,16 @@ second point, or all but the last point are other places on a grid twice as fine
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from equipoise.operators.grid_reshapes import REMEDY, GridCall, paired_calls
 from equipoise.spaces.grid import Grid
 
 __all__ = ["GridPick", "described_pick", "picked_points"]
-
-_REMEDY = "it counts points; use method='resampling', or name its class in `keep` if that is meant"
 
 # What functions do along one axis; the place of `dim` among their arguments, and its default.
 _ALONG_AXIS: dict[str, tuple[str, int, int | None]] = {
@@ -31,6 +29,7 @@ _ALONG_AXIS: dict[str, tuple[str, int, int | None]] = {
     **dict.fromkeys(("topk", "kthvalue"), ("takes a number of points", 2, -1)),
 }
 _ANYWHERE = {"take": "gathers points by an index", "masked_select": "gathers points by a mask"}
+_ARGUMENTS = {"narrow": ("dim", "start", "length"), "select": ("dim", "index")}
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,13 @@ class _Slice:
 
 
 @dataclass(frozen=True)
-class GridPick:
-    """A call that takes points by their number: where, by what, of a tensor of which shape, and along each axis how.
+class GridPick(GridCall):
+    """A call that takes points by their number, and how along each axis.
 
     Attributes:
         parts: along each axis a slice, the number of one point, what is done in words, or nothing.
     """
 
-    path: str
-    function: str
-    before: tuple[int, ...]
     parts: tuple[_Slice | int | str | None, ...]
 
 
@@ -70,28 +66,20 @@ def described_pick(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, 
         dim = args[place] if len(args) > place else kwargs.get("dim", default)
         if isinstance(dim, int):
             parts[dim] = what
-    elif name == "narrow":
-        dim, start, kept = (*args[1:], *kwargs.values())[:3]
-        parts[dim] = _sliced(slice(start, start + kept), before[dim])
-    elif name == "select":
-        dim, number = (*args[1:], *kwargs.values())[:2]
-        parts[dim] = int(number)
+    elif name in _ARGUMENTS:
+        given = dict(zip(_ARGUMENTS[name], args[1:], strict=False)) | kwargs
+        dim, start = given["dim"], int(given[_ARGUMENTS[name][1]])
+        first = start % before[dim]
+        parts[dim] = start if name == "select" else _sliced(slice(first, first + int(given["length"])), before[dim])
     return GridPick(path, name, before, tuple(parts)) if any(part is not None for part in parts) else None
 
 
 def picked_points(training: Iterable[GridPick], fine: Iterable[GridPick], grids: tuple[Grid, Grid]) -> dict[str, str]:
     """Reasons by path: calls that take points by their number, seen on the training grid and on a finer one."""
     reasons: dict[str, str] = {}
-    later = defaultdict(list)
-    for call in fine:
-        later[call.path, call.function].append(call)
-    for call in training:
-        queue = later[call.path, call.function]
-        if not queue:
-            continue
-        reason = _reason(call, queue.pop(0), grids)
-        if reason:
-            reasons.setdefault(call.path, f"{reason}: {_REMEDY}")
+    for call, then in paired_calls(training, fine):
+        if reason := _reason(call, then, grids):
+            reasons.setdefault(call.path, f"{reason}: {REMEDY}")
     return reasons
 
 

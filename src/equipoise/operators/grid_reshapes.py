@@ -8,25 +8,45 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["GridReshape", "counted_points", "described_reshape"]
+__all__ = ["REMEDY", "GridCall", "GridReshape", "counted_points", "described_reshape", "paired_calls"]
 
 _RESHAPES = ("view", "reshape", "unflatten", "flatten", "reshape_as", "view_as")
-_REMEDY = "use method='resampling', or name its class in `keep` if that is meant"
+REMEDY = "it counts points; use method='resampling', or name its class in `keep` if that is meant"
+"""What the refusal of a call that counts points ends in."""
 
 
 @dataclass(frozen=True)
-class GridReshape:
-    """A call that regroups the axes of a tensor: where, by what, and both shapes."""
+class GridCall:
+    """A call that a network makes on a tensor: in which module, of what, and the shape of the tensor."""
 
     path: str
     function: str
     before: tuple[int, ...]
+
+
+Call = TypeVar("Call", bound=GridCall)
+
+
+def paired_calls(training: Iterable[Call], fine: Iterable[Call]) -> Iterator[tuple[Call, Call]]:
+    """Calls on the training grid and on a finer one that belong together: the same by module, function and order."""
+    later = defaultdict(list)
+    for call in fine:
+        later[call.path, call.function].append(call)
+    for call in training:
+        if queue := later[call.path, call.function]:
+            yield call, queue.pop(0)
+
+
+@dataclass(frozen=True)
+class GridReshape(GridCall):
+    """A call that regroups the axes of a tensor, and the shape after it."""
+
     after: tuple[int, ...]
 
 
@@ -41,16 +61,9 @@ def described_reshape(name: str, args: tuple[Any, ...], result: Any, *, path: st
 def counted_points(training: Iterable[GridReshape], fine: Iterable[GridReshape]) -> dict[str, str]:
     """Reasons by path: calls that count points, seen on the training grid and on a finer one."""
     reasons: dict[str, str] = {}
-    later = defaultdict(list)
-    for call in fine:
-        later[call.path, call.function].append(call)
-    for call in training:
-        queue = later[call.path, call.function]
-        if not queue:
-            continue
-        reason = _reason(call, queue.pop(0))
-        if reason:
-            reasons.setdefault(call.path, f"{reason}: it counts points; {_REMEDY}")
+    for call, then in paired_calls(training, fine):
+        if reason := _reason(call, then):
+            reasons.setdefault(call.path, f"{reason}: {REMEDY}")
     return reasons
 
 

@@ -43,8 +43,8 @@ class VPIONet(nn.Module):
         modes: terms of the inner product. width: of all hidden layers. seed: of the initial weights; float64.
         is_operator: with a branch network; without one it is the PINN of a single strain, whose modes are summed.
         displacement_scale: what the network's output is multiplied by; 1e-4 as published. Fluctuations of strains of
-            0.04 are a hundred times as large, and training takes tens of thousands of steps to grow to them; 1e-2
-            starts at their size.
+            0.04 are a hundred times as large, which some hundred steps of training do not make up for; 1e-2 starts at
+            their size.
 
     Source: Eivazi et al. (2026), baselines, and its code; 37,168 parameters at the published sizes.
     """

@@ -42,6 +42,15 @@ def _mirror(matrix: sp.csr_array) -> NDArray[Any] | None:
     return np.asarray(turned.data - 1)
 
 
+def _opposite_entries(matrix: sp.csr_array) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Places of the entries on one side of the diagonal and of their mirror images, where the pattern is symmetric."""
+    mirror = _mirror(matrix)
+    if mirror is None:
+        return None
+    one = np.nonzero(mirror > np.arange(matrix.nnz))[0]
+    return one, mirror[one]
+
+
 class SymmetryCheck:
     """Whether matrices of a chain are Hermitian; the places of mirror images are worked out once for a pattern."""
 
@@ -102,9 +111,7 @@ class DirectSolver:
             and np.array_equal(matrix.indices, self._pattern[1])
         )
         if not same:
-            self._pattern, mirror = (matrix.indptr, matrix.indices), _mirror(matrix)
-            one = None if mirror is None else np.nonzero(mirror > np.arange(matrix.nnz))[0]
-            self._pairs = None if mirror is None or one is None else (one, mirror[one])
+            self._pattern, self._pairs = (matrix.indptr, matrix.indices), _opposite_entries(matrix)
         structure = self._classify(matrix)
         if not same or structure != self._structure:
             self._analyse(matrix, structure)
