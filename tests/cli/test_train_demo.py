@@ -43,7 +43,7 @@ def test_generate_train_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (("--modes", 3, "--energy", 0.9), "not both"),
         (("--energy", 2), "--energy 2.0 must lie in (0, 1]"),
         (("--form", "papier"), "--form papier is unknown"),
-        (("--objective", "gaps"), "--objective gaps is unknown"),
+        (("--objective", "gaps"), "objective 'gaps' is unknown"),
         (("-o", "s.h5", "--overwrite"), "is no run folder"),
         (("-o", ".", "--overwrite"), "is no run folder"),
         (("--box", "nan"), "not finite"),

@@ -11,7 +11,7 @@ from equipoise.operators.vpionet import VPIONet
 
 def operator(form: str, n_strain: int = 3, depth: int = 3) -> EquiNO:
     generator = torch.Generator().manual_seed(0)
-    model = EquiNO(n_strain=n_strain, form=form, n_displacement_modes=5, n_stress_modes=7, width=16, depth=depth)
+    model = EquiNO(n_strain=n_strain, form=form, n_displacement_modes=5, n_stress_modes=7, hidden=(16,) * depth)
     strain = torch.randn(40, n_strain, generator=generator, dtype=torch.float64)
     model.set_input_scale(torch.full((n_strain,), 0.04, dtype=torch.float64))
     model.fit_scales(
@@ -103,7 +103,7 @@ def test_bad_options_are_refused(options: dict, message: str) -> None:
 
 
 def test_an_odd_network_gives_opposite_answers_to_opposite_strains() -> None:
-    model = EquiNO(n_displacement_modes=4, n_stress_modes=5, width=8, depth=2, is_odd=True)
+    model = EquiNO(n_displacement_modes=4, n_stress_modes=5, hidden=(8, 8), is_odd=True)
     generator = torch.Generator().manual_seed(1)
     known = [torch.randn(30, count, generator=generator, dtype=torch.float64) for count in (3, 4, 5)]
     model.fit_scales(*known, torch.randn(3, 5, generator=generator, dtype=torch.float64))

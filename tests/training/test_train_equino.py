@@ -44,7 +44,7 @@ def test_stress_is_exact_to_first_order_at_zero_after_any_training(
     reduced: tuple[PeriodicCell, ReducedBases, Cubature],
 ) -> None:
     cell, bases, cubature = reduced
-    operator = train_equino(cell, bases, cubature, box=BOX, n_collocation=32, steps=3, width=8, depth=2).operator
+    operator = train_equino(cell, bases, cubature, box=BOX, n_collocation=32, steps=3, hidden=(8, 8)).operator
     strain = 1e-7 * torch.eye(3, dtype=torch.float64)
     exact = ReducedProblem.on_cubature(cell, bases, cubature).solve_dual(strain) @ bases.homogenised_modes.T
     error = torch.linalg.vector_norm(operator.response(strain)[0] - exact, dim=-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import torch
 from jaxtyping import Float
@@ -69,14 +69,22 @@ class MultilayerPerceptron(nn.Module):
 
     def forward(self, inputs: Float[torch.Tensor, "n inputs"]) -> Float[torch.Tensor, "n outputs"]:
         """`(n, inputs)` to `(n, outputs)`."""
-        activate = ACTIVATIONS[self.activation]
-        hidden, last = inputs, len(self.sizes) - 2
+        hidden = self._layers(inputs, len(self.sizes) - 1)
+        return ACTIVATIONS[self.activation](hidden) if self.last_activation else hidden
+
+    def features(self, inputs: Float[torch.Tensor, "n inputs"]) -> Float[torch.Tensor, "n features"]:
+        """What the last layer reads: the activated last hidden layer, `(n, inputs)` to `(n, sizes[-2])`."""
+        last = len(self.sizes) - 2
+        hidden = self._layers(inputs, last)
+        return ACTIVATIONS[self.activation](hidden) if last else hidden
+
+    def _layers(self, inputs: torch.Tensor, count: int) -> torch.Tensor:
+        """The first so many layers, without the activation after the last of them."""
+        activate, hidden = ACTIVATIONS[self.activation], inputs
         # Iterating over a list of parameters looks each up by its name, which small networks notice.
         layers = zip(self.weights._parameters.values(), self.biases._parameters.values(), strict=True)
-        for layer, (weight, bias) in enumerate(layers):
-            hidden = torch.addmm(bias, hidden, weight)  # type: ignore[arg-type]
-            if layer < last or self.last_activation:
-                hidden = activate(hidden)
+        for layer, (weight, bias) in enumerate(islice(layers, count)):
+            hidden = torch.addmm(bias, activate(hidden) if layer else hidden, weight)  # type: ignore[arg-type]
         return hidden
 
 

@@ -57,6 +57,16 @@ class AnchoredBranch(nn.Module):
         change = self.network(x) - self.network(torch.zeros_like(x[:1]))
         return torch.linalg.vector_norm(x, dim=-1, keepdim=True) * change if self.second_order else change
 
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What the last layer maps to the learned part, up to the scales of the modes: `(n, v)` to `(n, features)`."""
+        x = self.scaled(inputs)
+        change = self.network.features(x) - self.network.features(torch.zeros_like(x[:1]))
+        return torch.linalg.vector_norm(x, dim=-1, keepdim=True) * change if self.second_order else change
+
+    def set_last_layer(self, weight: torch.Tensor) -> None:
+        """Make the learned part `features @ weight`, `(features, modes)`, in units of the coefficients."""
+        self.network.weights[-1].data.copy_(weight / self.scale)
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Coefficients, `(n, v)` to `(n, modes)`."""
         return torch.addmm(self.scale * self.learned(inputs), inputs, self.linear.T)

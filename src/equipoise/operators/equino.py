@@ -6,6 +6,8 @@ path from strains to homogenised stress and tangent.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,9 +17,12 @@ from torch import nn
 from equipoise.nn.perceptron import MultilayerPerceptron
 from equipoise.operators.branch import AnchoredBranch, PlainBranch
 
-__all__ = ["EquiNO"]
+__all__ = ["EquiNO", "hidden_widths"]
 
 FORMS = ("anchored", "paper")
+
+_NARROW = 24
+_FEW_MODES = 16
 
 
 class EquiNO(nn.Module):
@@ -25,8 +30,7 @@ class EquiNO(nn.Module):
 
     Args:
         n_strain: Voigt components v, 3 or 6. n_displacement_modes, n_stress_modes: modes of each field.
-        width, depth: of the hidden layers of both networks. The width is 48 by default, or five halves of the modes
-            where that is more; published, 64.
+        hidden: widths of the hidden layers of both networks; by default those of `hidden_widths`.
         form: `"anchored"`, exact at zero strain with a scale for each mode and tanh, or `"paper"`, as published, swish.
         seed: of the initial weights.
         is_odd: whether opposite strains have opposite answers, as in a cell of laws with even energies; then the
@@ -45,36 +49,35 @@ class EquiNO(nn.Module):
         n_strain: int = 3,
         n_displacement_modes: int = 16,
         n_stress_modes: int = 16,
-        width: int | None = None,
-        depth: int = 4,
+        hidden: Sequence[int] | None = None,
         form: str = "anchored",
         seed: int = 0,
         is_odd: bool = False,
     ) -> None:
         super().__init__()
-        if width is None:
-            width = 64 if form == "paper" else max(48, 5 * max(n_displacement_modes, n_stress_modes) // 2)
         if form not in FORMS:
             raise ValueError(f"form={form!r} is unknown; use one of {', '.join(FORMS)}.")
+        if hidden is None:
+            hidden = hidden_widths(form, max(n_displacement_modes, n_stress_modes), n_strain)
         if is_odd and form == "paper":
             raise ValueError("is_odd=True needs form='anchored': swish, of the published form, is not odd.")
         if n_strain not in (3, 6):
             raise ValueError(f"n_strain={n_strain} must be 3 in the plane or 6 in space.")
-        if min(n_displacement_modes, n_stress_modes, width) < 1 or depth < 0:
-            raise ValueError("numbers of modes and the width must be positive, and the depth at least zero.")
+        if min(n_displacement_modes, n_stress_modes, *hidden) < 1:
+            raise ValueError("numbers of modes and hidden widths must be positive.")
         self.config: dict[str, Any] = {
             "n_strain": n_strain,
             "n_displacement_modes": n_displacement_modes,
             "n_stress_modes": n_stress_modes,
-            "width": width,
-            "depth": depth,
+            "hidden": tuple(hidden),
             "form": form,
             "seed": seed,
             "is_odd": is_odd,
         }
         generator = torch.Generator().manual_seed(seed)
-        self.displacement_branch = _branch(n_strain, n_displacement_modes, width, depth, form, generator, is_odd)
-        self.stress_branch = _branch(n_strain, n_stress_modes, width, depth, form, generator, is_odd)
+        sizes = (n_strain, *hidden)
+        self.displacement_branch = _branch((*sizes, n_displacement_modes), form, generator, is_odd)
+        self.stress_branch = _branch((*sizes, n_stress_modes), form, generator, is_odd)
         self.register_buffer("homogenised_modes", torch.zeros(n_strain, n_stress_modes, dtype=torch.float64))
 
     @property
@@ -130,11 +133,25 @@ class EquiNO(nn.Module):
         return self.stress_branch.projected(strain, self.homogenised_modes)
 
 
+def hidden_widths(form: str, modes: int, n_strain: int = 3) -> tuple[int, ...]:
+    """Default widths of the hidden layers for so many modes.
+
+    The anchored form is narrow but for its last hidden layer, three functions for each mode: the layer after it is
+    solved for, see `VariableProjection`, and a wide layer that is only contracted costs little. Widths are multiples
+    of 24, at which products of narrow matrices run best. The published form has four layers of 64.
+    """
+    if form == "paper":
+        return (64,) * 4
+    body = _NARROW if n_strain == 3 else 2 * _NARROW
+    layers = 2 if modes <= _FEW_MODES else 3
+    return (*[body] * layers, max(2 * _NARROW, _NARROW * math.ceil(3 * modes / _NARROW)))
+
+
 def _branch(
-    n_strain: int, modes: int, width: int, depth: int, form: str, generator: torch.Generator, is_odd: bool
+    sizes: tuple[int, ...], form: str, generator: torch.Generator, is_odd: bool
 ) -> AnchoredBranch | PlainBranch:
     activation = "swish" if form == "paper" else "tanh"
-    sizes = (n_strain, *[width] * depth, modes)
+    n_strain, modes = sizes[0], sizes[-1]
     network = MultilayerPerceptron(sizes, generator=generator, activation=activation, has_bias=not is_odd)
     ones = torch.ones(n_strain, dtype=torch.float64)
     if form == "paper":

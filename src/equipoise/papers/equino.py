@@ -40,13 +40,30 @@ _PUBLISHED = ("RVE1", "RVE2", "RVE3")
 _LEARNED = ("equino_paper_form", "pod_deeponet", "vpionet", "vpionet_secant", "pinn", "deeponet")
 
 _SIZES: dict[str, dict[str, Any]] = {
-    "smoke": {"snapshots": 16, "modes": (6,), "steps": 600, "baseline_steps": 60, "collocation": 200, "tests": 10},
-    "cpu": {"snapshots": 100, "modes": (16,), "steps": 3000, "baseline_steps": 150, "collocation": 1000, "tests": 50},
+    "smoke": {
+        "snapshots": 16,
+        "modes": (6,),
+        "steps": 600,
+        "baseline_steps": 60,
+        "field_steps": 60,
+        "collocation": 200,
+        "tests": 10,
+    },
+    "cpu": {
+        "snapshots": 100,
+        "modes": (16,),
+        "steps": 3000,
+        "baseline_steps": 150,
+        "field_steps": 150,
+        "collocation": 1000,
+        "tests": 50,
+    },
     "gpu": {
         "snapshots": 100,
         "modes": (16, 24, 32),
         "steps": None,
         "baseline_steps": 300,
+        "field_steps": 200,
         "collocation": 1500,
         "tests": 100,
     },
@@ -124,6 +141,7 @@ def _bench(
         box=box,
         steps=sizes["steps"],
         baseline_steps=sizes["baseline_steps"],
+        field_steps=sizes["field_steps"],
         collocation=sizes["collocation"],
         published_form=is_first,
         with_fields=is_first and settings.scale != "smoke",

@@ -27,13 +27,17 @@ from equipoise.training.trainer import Trainer
 
 __all__ = ["Bench", "Trained", "train_models"]
 
+# The size of the fluctuations. The published scale is a hundredth of it, and costs thousands of steps.
+_DISPLACEMENT_SCALE = 1e-2
+
 
 @dataclass(frozen=True, eq=False)
 class Bench:
     """What every model is made from.
 
     Attributes:
-        cell, snapshots, bases, cubature, box: of the cell. steps: of our form; the baselines get `baseline_steps`.
+        cell, snapshots, bases, cubature, box: of the cell. steps: of our form; the baselines get
+            `baseline_steps`, and those trained on energies `field_steps`.
         collocation: strains. published_form, with_fields: whether that form, and the networks over space, are
         trained too. seed: of everything random.
     """
@@ -45,6 +49,7 @@ class Bench:
     box: torch.Tensor
     steps: int | None
     baseline_steps: int
+    field_steps: int
     collocation: int
     published_form: bool
     with_fields: bool
@@ -174,8 +179,14 @@ def _vpionet_secant(bench: Bench) -> Trained:
 
 def _energy_trained(bench: Bench, energy: str) -> Trained:
     began = time.perf_counter()
-    phases = field_phases(bench.baseline_steps)
-    fitted = train_vpionet(bench.cell, box=bench.box, energy=energy, phases=phases, seed=bench.seed)
+    fitted = train_vpionet(
+        bench.cell,
+        box=bench.box,
+        energy=energy,
+        displacement_scale=_DISPLACEMENT_SCALE,
+        phases=field_phases(bench.field_steps),
+        seed=bench.seed,
+    )
     seconds = time.perf_counter() - began
     model = DisplacementNetworkModel(bench.cell, lambda strain: fitted.network(strain, fitted.points), box=bench.box)
     return Trained(model, "energy", seconds)
@@ -183,13 +194,15 @@ def _energy_trained(bench: Bench, energy: str) -> Trained:
 
 def _pinn(bench: Bench) -> Trained:
     """One network for each strain asked, trained when it is asked; seconds are those of one."""
-    phases = field_phases(bench.baseline_steps)
+    phases = field_phases(bench.field_steps)
     known: dict[tuple[float, ...], torch.Tensor] = {}
 
     def fluctuation(strain: torch.Tensor) -> torch.Tensor:
         for row in strain.detach():
             if tuple(row.tolist()) not in known:
-                fitted = train_pinn(bench.cell, row, phases=phases, seed=bench.seed)
+                fitted = train_pinn(
+                    bench.cell, row, displacement_scale=_DISPLACEMENT_SCALE, phases=phases, seed=bench.seed
+                )
                 with torch.no_grad():
                     known[tuple(row.tolist())] = fitted.network(row[None], fitted.points)
         return torch.cat([known[tuple(row.tolist())] for row in strain])

@@ -22,10 +22,11 @@ from equipoise.problems.mechanics.reduced import ReducedProblem
 from equipoise.training.objectives import CoefficientObjective, GapObjective, StressObjective
 from equipoise.training.phases import Phase
 from equipoise.training.trainer import History, Objective, Trainer
+from equipoise.training.variable_projection import VariableProjection
 
 __all__ = ["OBJECTIVES", "TrainedEquiNO", "equino_phases", "train_equino"]
 
-OBJECTIVES = ("coefficients", "gap", "energy-norm", "stress")
+OBJECTIVES = ("variable-projection", "coefficients", "gap", "energy-norm", "stress")
 
 Progress = Callable[[int, int, int, float], None]
 
@@ -45,14 +46,14 @@ def equino_phases(form: str = "anchored", *, steps: int | None = None) -> tuple[
     Args:
         form: `"anchored"`: SOAP on the full batch. `"paper"`: Adam on batches of 10 for 1000 steps, then L-BFGS on the
             full batch.
-        steps: of the last phase; 4000 and 500 by default.
+        steps: of the last phase; 3000 and 500 by default.
     """
     if form == "paper":
         return (
             Phase("adam", steps=1000, learning_rate=1e-3, final_learning_rate=1e-3, batch_size=10),
             Phase("lbfgs", steps=500 if steps is None else steps),
         )
-    return (Phase("soap", steps=4000 if steps is None else steps, learning_rate=3e-3, warm_up=50),)
+    return (Phase("soap", steps=3000 if steps is None else steps, learning_rate=2e-2, warm_up=50),)
 
 
 def train_equino(
@@ -66,8 +67,7 @@ def train_equino(
     objective: str | None = None,
     steps: int | None = None,
     phases: Sequence[Phase] | None = None,
-    width: int | None = None,
-    depth: int = 4,
+    hidden: Sequence[int] | None = None,
     n_points: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -81,22 +81,22 @@ def train_equino(
         cubature: weighted points for the labels. box: lowest and highest strains, `(2, v)`.
         n_collocation: strains by Sobol's sequence, half of them in the box and half drawn from there towards zero.
         form: `"anchored"` or `"paper"`, see `EquiNO`.
-        objective: `"coefficients"` (default), `"gap"`, `"energy-norm"`, or `"stress"` (default of the published form);
-            see `training.objectives`.
-        steps: of the last phase; by default 500 for the published form, else 4000, or 200 for each mode where that is
-            more, because small modes take longer. phases: instead of those of `equino_phases`.
-        width, depth: of the hidden layers, see `EquiNO`. seed: of weights, strains and batches.
+        objective: `"variable-projection"` (default; the anchored form only, on the full batch), `"coefficients"`,
+            `"gap"`, `"energy-norm"`, or `"stress"` (default of the published form); see `training.objectives` and
+            `VariableProjection`.
+        steps: of the last phase, see `equino_phases`. phases: instead of those.
+        hidden: widths of the hidden layers, see `EquiNO`. seed: of weights, strains and batches.
         n_points: quadrature points that `"stress"` visits, drawn at random; all of them by default.
         progress: called with (phase, step, steps, loss). checkpoint, resume: see `Trainer`.
 
     Raises:
-        ValueError: for unknown names or a box of wrong shape. ConvergenceError: see `Trainer`.
+        ValueError: for unknown names, a box of wrong shape, or variable projection of the published form or on parts
+            of the batch. ConvergenceError: see `Trainer`.
 
     Source: Eivazi et al. (2026), section 3, for the published form.
     """
-    name = objective or ("stress" if form == "paper" else "coefficients")
-    if name not in OBJECTIVES:
-        raise ValueError(f"objective {name!r} is unknown; use one of {', '.join(OBJECTIVES)}.")
+    name = objective or ("stress" if form == "paper" else "variable-projection")
+    check_objective(name, form)
     if box.shape != (2, cell.n_strain):
         raise ValueError(f"box has shape {tuple(box.shape)}; expected (2, {cell.n_strain}).")
     began = time.perf_counter()
@@ -105,8 +105,7 @@ def train_equino(
         n_strain=cell.n_strain,
         n_displacement_modes=bases.n_displacement_modes,
         n_stress_modes=bases.n_stress_modes,
-        width=width,
-        depth=depth,
+        hidden=hidden,
         form=form,
         seed=seed,
         is_odd=form == "anchored" and all(material.is_odd for material in cell.materials.values()),
@@ -115,11 +114,21 @@ def train_equino(
     operator.set_input_scale(((box[1] - box[0]) / 2).to(cell.device))
     slopes = ReducedProblem.on_cubature(cell, bases, cubature).slopes_at_zero() if form == "anchored" else None
     operator.fit_scales(*known, bases.homogenised_modes, slopes=slopes)
-    if steps is None and form == "anchored":
-        steps = max(4000, 200 * max(bases.n_displacement_modes, bases.n_stress_modes))
     trainer = Trainer(operator, chosen, seed=seed, checkpoint=checkpoint, on_step=progress)
     history = trainer.fit(equino_phases(form, steps=steps) if phases is None else phases, resume=resume)
+    if isinstance(chosen, VariableProjection):
+        chosen.project(operator)
     return TrainedEquiNO(operator.eval(), history, time.perf_counter() - began)
+
+
+def check_objective(name: str, form: str) -> None:
+    """Raise `ValueError` for an objective that does not exist, or that a form cannot be trained on."""
+    if name not in OBJECTIVES:
+        raise ValueError(f"objective {name!r} is unknown; use one of {', '.join(OBJECTIVES)}.")
+    if name == "variable-projection" and form == "paper":
+        raise ValueError(
+            "objective 'variable-projection' needs the anchored form; use one of " + ", ".join(OBJECTIVES[1:]) + "."
+        )
 
 
 def _collocation(count: int, box: torch.Tensor, seed: int) -> torch.Tensor:
@@ -139,12 +148,13 @@ def _objective(
 ) -> tuple[Objective, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """The objective, and strains with known coefficients for fitting scales: labels, or else those of the snapshots."""
     snapshots = (bases.strain, bases.displacement_coefficients, bases.stress_coefficients)
-    if name in ("coefficients", "gap"):
+    if name in ("variable-projection", "coefficients", "gap"):
         reduced = ReducedProblem.on_cubature(cell, bases, cubature)
         if name == "gap":
             return GapObjective(reduced, strain), snapshots
         labelled = CoefficientObjective(reduced, strain)
-        return labelled, (labelled.strain, labelled.displacement, labelled.stress)
+        known = (labelled.strain, labelled.displacement, labelled.stress)
+        return VariableProjection(labelled) if name == "variable-projection" else labelled, known
     options: dict[str, Any] = {}
     if name == "energy-norm":
         points, options["weights"] = cubature.all_points(cell)
