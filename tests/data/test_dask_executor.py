@@ -33,6 +33,10 @@ def refuse(number: int) -> int:
     raise ValueError(f"{number} is refused")
 
 
+def refuse_three(number: int) -> int:
+    return refuse(number) if number == 3 else number
+
+
 @pytest.fixture(scope="module")
 def threads_cluster() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
@@ -56,6 +60,13 @@ def test_exception_on_the_cluster_is_raised_here_and_names_its_batch(threads_clu
     ):
         list(executor.map_batches(refuse, [0]))
     assert "in batch 0 of 1" in caught.value.__notes__[-1]
+
+
+def test_what_is_in_flight_when_a_batch_fails_is_not_lost(threads_cluster: Any) -> None:
+    answers: list[tuple[int, int]] = []
+    with DaskExecutor(threads_cluster.scheduler_address) as executor, pytest.raises(ValueError, match="3 is refused"):
+        answers.extend(executor.map_batches(refuse_three, list(range(8))))
+    assert sorted(answers) == [(n, n) for n in range(8) if n != 3]
 
 
 def test_batch_of_a_lost_cluster_worker_is_done_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,23 @@ class Refuse:
     def __call__(self, number: int) -> int:
         if number == 2:
             raise ValueError("two is refused")
+        return number
+
+
+class RefuseFirst:
+    """Refuses batch 0 while batch 1 is at work."""
+
+    def __init__(self, marks: Path) -> None:
+        self.marks = marks
+
+    def __call__(self, number: int) -> int:
+        begun = self.marks / "begun"
+        if number == 0:
+            while not begun.exists():
+                time.sleep(0.01)
+            raise ValueError("refused")
+        begun.touch()
+        time.sleep(0.3)
         return number
 
 
@@ -99,6 +117,13 @@ def test_exception_of_a_worker_is_raised_here_and_names_its_batch() -> None:
     with pytest.raises(ValueError, match="two is refused") as caught:
         list(ProcessExecutor(1).map_batches(Refuse(), [0, 1, 2]))
     assert "in batch 2 of 3" in caught.value.__notes__[0]
+
+
+def test_what_is_under_way_when_a_batch_fails_is_not_lost_and_nothing_else_is_begun(tmp_path: Path) -> None:
+    answers: list[tuple[int, int]] = []
+    with ProcessExecutor(2) as executor, pytest.raises(ValueError, match="refused"):
+        answers.extend(executor.map_batches(RefuseFirst(tmp_path), list(range(6))))
+    assert answers == [(1, 1)]
 
 
 def test_exception_that_cannot_travel_arrives_as_words() -> None:

@@ -89,16 +89,25 @@ class DaskExecutor:
 
         flight = {submit(number): number for number in islice(numbers, window)}
         finished = as_completed(list(flight), loop=client.loop)
+        failure: Exception | None = None
         for future in finished:
             number = flight.pop(future)
-            answer = self._result(future, number, len(batches))
-            future.release()
-            following = next(numbers, None)
+            try:
+                answer = self._result(future, number, len(batches))
+            except Exception as error:
+                # What is in flight is not lost; nothing else is begun.
+                failure = failure or error
+                continue
+            finally:
+                future.release()
+            following = next(numbers, None) if failure is None else None
             if following is not None:
                 fresh = submit(following)
                 flight[fresh] = following
                 finished.add(fresh)
             yield number, answer
+        if failure is not None:
+            raise failure
 
     def _result(self, future: Any, number: int, total: int) -> Any:
         from distributed import CancelledError, KilledWorker

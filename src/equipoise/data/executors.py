@@ -40,7 +40,8 @@ class Executor(Protocol):
 
         Raises:
             WorkerError: for a batch that keeps killing its workers, or a cluster that cannot be used.
-            Exception: what the function raised, with a note that names the batch.
+            Exception: what the function first raised, with a note that names the batch, after the answers of the
+                batches that were under way.
         """
         ...
 
@@ -120,6 +121,7 @@ class ProcessExecutor:
         """See `Executor.map_batches`."""
         work = _Work(pickle.dumps(function), batches, deque(range(len(batches))))
         pool, self._idle = self._idle, []
+        failure: Exception | None = None
         try:
             while len(pool) < min(self.workers, len(batches)):
                 pool.append(_start())
@@ -136,13 +138,18 @@ class ProcessExecutor:
                         continue
                     number, worker.batch = worker.batch, None
                     if not message[0]:
-                        raise _with_note(message[1], message[2], number, len(batches))
+                        # What others are at is not lost; nothing else is begun.
+                        failure = failure or _with_note(message[1], message[2], number, len(batches))
+                        work.waiting.clear()
+                        continue
                     _assign(worker, work)
                     assert number is not None
                     yield number, message[1]
                 for worker in pool:
                     if worker.batch is None:
                         _assign(worker, work)
+            if failure is not None:
+                raise failure
         finally:
             for worker in pool:
                 if worker.batch is None:

@@ -115,42 +115,43 @@ def forward_sweep(
     if network.activation == "tanh":
         weights, biases = _as_logistic(weights, biases)
     sweep = _Sweep(network, weights, biases, min(_ROWS, max(count, 1)))
-    value = inputs.new_empty(count, projection.shape[1])
-    slopes = inputs.new_empty(columns, count, projection.shape[1])
+    both = inputs.new_empty(projection.shape[1], 1 + columns, count)
     for first in range(0, count, _ROWS):
         part = slice(first, first + _ROWS)
-        sweep(inputs[part], value[part], slopes[:, part])
-    return value, slopes
+        both[:, :, part] = sweep(inputs[part])
+    return both[:, 0].T.add_(biases[-1]), both[:, 1:].permute(1, 2, 0)
 
 
 class _Sweep:
-    """One network's layers applied to blocks of rows, in memory that is used again for each block."""
+    """One network's layers applied to blocks of rows, in memory that is used again for each block.
+
+    Value and derivatives lie behind one another, so that a layer is one product for all of them.
+    """
 
     def __init__(
         self, network: MultilayerPerceptron, weights: list[torch.Tensor], biases: list[torch.Tensor], rows: int
     ) -> None:
         self.activation, self.weights, self.biases = network.activation, weights, biases
         size = rows * max(network.sizes[1:-1])
-        self.values, self.factor = weights[0].new_empty(2, size), weights[0].new_empty(size)
-        self.slopes = weights[0].new_empty(2, network.sizes[0] * size)
+        self.carried, self.factor = weights[0].new_empty(2, (1 + network.sizes[0]) * size), weights[0].new_empty(size)
 
-    def __call__(self, inputs: torch.Tensor, value: torch.Tensor, slopes: torch.Tensor) -> None:
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Value and derivatives of all layers, without the last bias: `(n, v)` to `(p, 1 + v, n)`."""
         count, columns = inputs.shape
-        hidden, carried = inputs, self.weights[0][:, None]
+        carried = inputs
         for layer, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
             width = weight.shape[1]
-            following = self.values[layer % 2, : count * width].view(count, width)
-            hidden = torch.addmm(bias, hidden, weight, out=following)
-            factor = self._activate(hidden)
-            rows = self.slopes[layer % 2, : columns * count * width].view(columns, count, width)
+            following = self.carried[layer % 2, : (1 + columns) * count * width].view(1 + columns, count, width)
+            value, slopes = following[0], following[1:]
             if layer == 0:
-                torch.mul(carried, factor, out=rows)
+                torch.addmm(bias, inputs, weight, out=value)
+                torch.mul(weight[:, None], self._activate(value), out=slopes)
             else:
-                torch.mm(carried.view(-1, weight.shape[0]), weight, out=rows.view(-1, width))
-                rows *= factor
-            carried = rows
-        torch.addmm(self.biases[-1], hidden, self.weights[-1], out=value)
-        slopes.copy_((carried.view(-1, carried.shape[2]) @ self.weights[-1]).view(slopes.shape))
+                torch.mm(carried.view(-1, weight.shape[0]), weight, out=following.view(-1, width))
+                slopes *= self._activate(value.add_(bias))
+            carried = following
+        # A product with few rows takes a third of the time of one with few columns.
+        return (self.weights[-1].T @ carried.view(-1, carried.shape[2]).T).view(-1, 1 + columns, count)
 
     def _activate(self, hidden: torch.Tensor) -> torch.Tensor:
         """Apply the activation in place; its derivative. For `"tanh"` it is the logistic function of `_as_logistic`."""

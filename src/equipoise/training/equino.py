@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from equipoise.data.sampling import sobol
-from equipoise.operators.equino import EquiNO
+from equipoise.operators.equino import EquiNO, hidden_widths
 from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell
 from equipoise.problems.mechanics.cubature import Cubature
@@ -27,6 +27,8 @@ from equipoise.training.variable_projection import VariableProjection
 __all__ = ["OBJECTIVES", "TrainedEquiNO", "equino_phases", "train_equino"]
 
 OBJECTIVES = ("variable-projection", "coefficients", "gap", "energy-norm", "stress")
+
+_STRAINS_PER_UNIT = 4
 
 Progress = Callable[[int, int, int, float], None]
 
@@ -81,8 +83,9 @@ def train_equino(
         cubature: weighted points for the labels. box: lowest and highest strains, `(2, v)`.
         n_collocation: strains by Sobol's sequence, half of them in the box and half drawn from there towards zero.
         form: `"anchored"` or `"paper"`, see `EquiNO`.
-        objective: `"variable-projection"` (default; the anchored form only, on the full batch), `"coefficients"`,
-            `"gap"`, `"energy-norm"`, or `"stress"` (default of the published form); see `training.objectives` and
+        objective: `"variable-projection"` (the anchored form only, on the full batch; default there with at least
+            four strains for each unit of the last hidden layer), `"coefficients"` (default otherwise), `"gap"`,
+            `"energy-norm"`, or `"stress"` (default of the published form); see `training.objectives` and
             `VariableProjection`.
         steps: of the last phase, see `equino_phases`. phases: instead of those.
         hidden: widths of the hidden layers, see `EquiNO`. seed: of weights, strains and batches.
@@ -95,7 +98,10 @@ def train_equino(
 
     Source: Eivazi et al. (2026), section 3, for the published form.
     """
-    name = objective or ("stress" if form == "paper" else "variable-projection")
+    modes = max(bases.n_displacement_modes, bases.n_stress_modes)
+    hidden = hidden_widths(form, modes, cell.n_strain) if hidden is None else tuple(hidden)
+    chosen_phases = equino_phases(form, steps=steps) if phases is None else phases
+    name = objective or _default_objective(form, n_collocation, hidden, chosen_phases)
     check_objective(name, form)
     if box.shape != (2, cell.n_strain):
         raise ValueError(f"box has shape {tuple(box.shape)}; expected (2, {cell.n_strain}).")
@@ -115,7 +121,7 @@ def train_equino(
     slopes = ReducedProblem.on_cubature(cell, bases, cubature).slopes_at_zero() if form == "anchored" else None
     operator.fit_scales(*known, bases.homogenised_modes, slopes=slopes)
     trainer = Trainer(operator, chosen, seed=seed, checkpoint=checkpoint, on_step=progress)
-    history = trainer.fit(equino_phases(form, steps=steps) if phases is None else phases, resume=resume)
+    history = trainer.fit(chosen_phases, resume=resume)
     if isinstance(chosen, VariableProjection):
         chosen.project(operator)
     return TrainedEquiNO(operator.eval(), history, time.perf_counter() - began)
@@ -129,6 +135,15 @@ def check_objective(name: str, form: str) -> None:
         raise ValueError(
             "objective 'variable-projection' needs the anchored form; use one of " + ", ".join(OBJECTIVES[1:]) + "."
         )
+
+
+def _default_objective(form: str, n_collocation: int, hidden: Sequence[int], phases: Sequence[Phase]) -> str:
+    if form == "paper":
+        return "stress"
+    # A last layer that is solved for interpolates few strains instead of fitting them.
+    enough = n_collocation >= _STRAINS_PER_UNIT * (hidden[-1] if hidden else 1)
+    whole = all(phase.batch_size is None for phase in phases)
+    return "variable-projection" if enough and whole else "coefficients"
 
 
 def _collocation(count: int, box: torch.Tensor, seed: int) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """Training of networks that propose search directions: no solutions, no simulations, an empty box.
 
 A network learns to leave a small residual after one line search from combinations of Ritz vectors. It is chosen among
-its states by the iterations it needs on boxes with obstacles, which it is not trained on, and passed on from a coarse
-grid to a finer one. Run folders stand in `direction_runs.py`.
+its states by the iterations it needs on the empty box and on boxes with obstacles, which it is not trained on, and
+passed on from a coarse grid to a finer one. Run folders stand in `direction_runs.py`.
 
 Source: Kaneda et al. (2023), for the objective and the vectors.
 """
@@ -138,7 +138,7 @@ class TrainedDirections:
 
     Attributes:
         network: of the last stage. networks: of each stage, by cells along a side.
-        iterations: that each stage's weights need on the held-out boxes with obstacles, a mean.
+        iterations: that each stage's weights need on the boxes of validation, a mean.
         rows: history of all stages. seconds: wall time with everything.
     """
 
@@ -159,8 +159,8 @@ def train_directions(
 ) -> TrainedDirections:
     """Train a network through its stages; it is changed in place and moved to the device, until a stage deepens it.
 
-    At each validation, and at the end of a stage, the network solves boxes with random obstacles; the state with the
-    fewest iterations, of both forms, is kept. Pass `seed` for the vectors, batches and right-hand sides.
+    At each validation, and at the end of a stage, the network solves the empty box and boxes with random obstacles; the
+    state with the fewest iterations, of both forms, is kept. Pass `seed` for the vectors, batches and right-hand sides.
 
     Raises:
         ConvergenceError: for a loss that is not finite.
@@ -217,13 +217,16 @@ def _objective(stage: Stage, shape: tuple[int, ...], seed: int, device: torch.de
 
 
 class _Iterations:
-    """Mean iterations to 1e-4 of both forms on boxes with random obstacles, by which states of a network are chosen."""
+    """Mean iterations to 1e-4 of both forms on the empty box and on boxes with random obstacles.
+
+    States of a network are chosen by them.
+    """
 
     def __init__(self, shape: tuple[int, ...], seed: int, device: torch.device | str, *, count: int = 4) -> None:
         generator = torch.Generator().manual_seed(77_000 + seed)
-        fluid = torch.stack([random_obstacles(shape, generator) for _ in range(count)])
-        self._system = PressurePoisson(fluid)
-        self._rhs = smooth_divergence(self._system, count, generator).to(device)
+        obstacles = [random_obstacles(shape, generator) for _ in range(count)]
+        self._system = PressurePoisson(torch.stack([empty_box(shape), *obstacles]))
+        self._rhs = smooth_divergence(self._system, 1 + count, generator).to(device)
         self._limit = 4 * max(shape)
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
