@@ -11,6 +11,7 @@ import ctypes
 import functools
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from typing import Any
 
@@ -41,6 +42,8 @@ def _library() -> Any:
     """
     if importlib.util.find_spec("pypardiso") is None:
         raise ImportError("the package pypardiso is missing.")
+    # After a factorisation its threads would spin for 200 ms, on the cores that torch's threads need next.
+    os.environ.setdefault("KMP_BLOCKTIME", "1")
     with contextlib.suppress(importlib.metadata.PackageNotFoundError, OSError):
         for file in importlib.metadata.files("mkl") or []:
             if file.name.startswith(("libmkl_rt", "mkl_rt")) and file.suffix != ".lib":
