@@ -46,7 +46,7 @@ SIZES = {
         (
             Stage(32, 1200, 4, 8e-3, ritz=320),
             Stage(64, 1000, 2, 4e-3, ritz=640),
-            Stage(128, 2000, 2, 4e-3, ritz=1280, vectors=2000, validations=3, layout="k128"),
+            Stage(128, 3000, 2, 4e-3, ritz=1280, vectors=3000, validations=5, layout="k128"),
         ),
         64,
     ),
