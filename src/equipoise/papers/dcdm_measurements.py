@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -25,6 +26,7 @@ __all__ = [
     "measure_domains",
     "measure_energy",
     "measure_frames",
+    "pooled",
     "share_table",
     "shares",
 ]
@@ -58,6 +60,20 @@ def measure_domains(
             )
             found[name]["random weights"] = random["random weights"]
     return found
+
+
+def pooled(runs: Sequence[Domains]) -> Domains:
+    """Runs on the same domains as one: medians over all solves; a solver may be missing from all runs but the first."""
+    return {
+        name: {solver: _pooled([run[name][solver] for run in runs if solver in run[name]]) for solver in solvers}
+        for name, solvers in runs[0].items()
+    }
+
+
+def _pooled(rows: Sequence[SolverFigures]) -> SolverFigures:
+    each = tuple(count for row in rows for count in row.each)
+    setup, seconds = (statistics.median(getattr(row, name) for row in rows) for name in ("setup_seconds", "seconds"))
+    return SolverFigures(statistics.median(each), each, setup, seconds, all(row.converged for row in rows))
 
 
 def measure_energy(network: DirectionNet, shape: Sequence[int], seed: int, device: str) -> dict[str, float]:

@@ -16,6 +16,7 @@ class Sizes:
     Attributes:
         dim, layout, width: of the network. stages: of the training; each of their sizes is compared at.
         judged: size at which the shares of CG's iterations count. domains: names, or all.
+        trainings: from as many seeds, which all medians are over.
     """
 
     dim: int
@@ -24,6 +25,7 @@ class Sizes:
     stages: tuple[Stage, ...]
     judged: int
     domains: tuple[str, ...] | None = None
+    trainings: int = 3
 
     def shape(self, size: int) -> tuple[int, ...]:
         """A grid with so many cells along each side."""
@@ -38,6 +40,7 @@ SIZES = {
         (Stage(16, 300, 16, 5e-3, ritz=64, vectors=500, validations=3),),
         16,
         domains=("empty", "wall with gap"),
+        trainings=1,
     ),
     "cpu": Sizes(
         2,
@@ -46,7 +49,7 @@ SIZES = {
         (
             Stage(32, 1200, 4, 8e-3, ritz=320),
             Stage(64, 1000, 2, 4e-3, ritz=640),
-            Stage(128, 3000, 2, 4e-3, ritz=1280, vectors=3000, validations=5, layout="k128"),
+            Stage(128, 2000, 2, 4e-3, ritz=1280, vectors=2000, validations=4, layout="k128"),
         ),
         64,
     ),

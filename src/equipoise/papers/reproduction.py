@@ -20,7 +20,7 @@ class Settings:
     """How to run a reproduction.
 
     Attributes:
-        scale: `"smoke"` (under 20 s), `"cpu"` (under 5 minutes on two cores) or `"gpu"` (the paper's own sizes).
+        scale: `"smoke"` (under 20 s), `"cpu"` (minutes on two cores) or `"gpu"` (the paper's own sizes).
         seed: of everything random. data: folder of published inputs, where the method can use one.
         report: called with a line of text now and then.
     """
