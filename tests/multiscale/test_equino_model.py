@@ -38,7 +38,7 @@ def model(solver: SnapshotSolver) -> tuple[EquiNOModel, Cubature]:
         cell, cell.restrict(solved["fluctuation"]), solved["stress"], strain=solved["strain"], n_modes=6
     )
     cubature = empirical_cubature(cell, bases)
-    trained = train_equino(cell, bases, cubature, box=BOX, n_collocation=200, steps=1200, width=32, depth=3)
+    trained = train_equino(cell, bases, cubature, box=BOX, n_collocation=200, steps=1200, hidden=(32, 32, 32))
     return EquiNOModel(cell, bases, trained.operator, box=BOX), cubature
 
 
@@ -110,7 +110,7 @@ def test_a_whole_run_of_another_version_is_refused_in_words(
     if change == "no box":
         del config["box"]
     elif change == "other width":
-        config["operator"]["width"] += 1
+        config["operator"]["hidden"][0] += 1
     else:
         config["operator"]["activation"] = "relu"
     write_run_folder(tmp_path / "other", config=config, tensors=tensors)
@@ -129,7 +129,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_every_objective_lowers_its_loss(model: tuple[EquiNOModel, Cubature], objective: str) -> None:
     equino, cubature = model
     trained = train_equino(
-        equino.cell, equino.bases, cubature, box=BOX, n_collocation=40, steps=60, objective=objective, width=16, depth=2
+        equino.cell, equino.bases, cubature, box=BOX, n_collocation=40, steps=60, objective=objective, hidden=(16, 16)
     )
     rows = trained.history.rows
     assert rows[-1]["loss"] < rows[0]["loss"]
