@@ -5,28 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from equipoise.data.sampling import latin_hypercube, symmetric_box
-from equipoise.data.snapshot_solver import SnapshotSolver
+from equipoise.data.sampling import symmetric_box
 from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell
-from equipoise.problems.mechanics.cubature import Cubature, empirical_cubature
-from equipoise.problems.mechanics.materials import paper_materials
+from equipoise.problems.mechanics.cubature import Cubature
 from equipoise.problems.mechanics.reduced import ReducedProblem
-from equipoise.spaces.cells import builtin_cell
 from equipoise.training.equino import train_equino
 
 BOX = symmetric_box(0.04, 3)
-
-
-@pytest.fixture(scope="module")
-def reduced() -> tuple[PeriodicCell, ReducedBases, Cubature]:
-    solver = SnapshotSolver(builtin_cell("fibre:n=2,fraction=0.4"), paper_materials())
-    solved = {name: torch.as_tensor(value) for name, value in solver(latin_hypercube(12, BOX, seed=0)).items()}
-    cell = solver.solver.cell
-    bases = ReducedBases.from_snapshots(
-        cell, cell.restrict(solved["fluctuation"]), solved["stress"], strain=solved["strain"], n_modes=5
-    )
-    return cell, bases, empirical_cubature(cell, bases, seed=0)
 
 
 def test_slopes_at_zero_are_the_derivatives_of_both_optima(

@@ -6,14 +6,11 @@ import pytest
 import torch
 
 from equipoise.data.sampling import latin_hypercube, symmetric_box
-from equipoise.data.snapshot_solver import SnapshotSolver
 from equipoise.operators.equino import EquiNO
 from equipoise.problems.mechanics.bases import ReducedBases
 from equipoise.problems.mechanics.cell import PeriodicCell
-from equipoise.problems.mechanics.cubature import Cubature, empirical_cubature
-from equipoise.problems.mechanics.materials import paper_materials
+from equipoise.problems.mechanics.cubature import Cubature
 from equipoise.problems.mechanics.reduced import ReducedProblem
-from equipoise.spaces.cells import builtin_cell
 from equipoise.training.equino import train_equino
 from equipoise.training.objectives import CoefficientObjective
 from equipoise.training.phases import Phase
@@ -22,17 +19,6 @@ from equipoise.training.variable_projection import VariableProjection
 BOX = symmetric_box(0.04, 3)
 
 Reduced = tuple[PeriodicCell, ReducedBases, Cubature]
-
-
-@pytest.fixture(scope="module")
-def reduced() -> Reduced:
-    solver = SnapshotSolver(builtin_cell("fibre:n=2,fraction=0.4"), paper_materials())
-    solved = {name: torch.as_tensor(value) for name, value in solver(latin_hypercube(12, BOX, seed=0)).items()}
-    cell = solver.solver.cell
-    bases = ReducedBases.from_snapshots(
-        cell, cell.restrict(solved["fluctuation"]), solved["stress"], strain=solved["strain"], n_modes=5
-    )
-    return cell, bases, empirical_cubature(cell, bases, seed=0)
 
 
 def begun(reduced: Reduced, *, is_odd: bool) -> tuple[EquiNO, CoefficientObjective]:
@@ -50,13 +36,13 @@ def begun(reduced: Reduced, *, is_odd: bool) -> tuple[EquiNO, CoefficientObjecti
 @pytest.mark.parametrize("is_odd", [True, False])
 def test_projection_finds_the_last_layers_whatever_they_were(reduced: Reduced, is_odd: bool) -> None:
     model, labelled = begun(reduced, is_odd=is_odd)
-    objective = VariableProjection(labelled)
+    objective = VariableProjection(labelled, model)
     terms = objective(model, None)
     before = {name: float(term.detach()) for name, term in terms.items()}
     with torch.no_grad():
         for branch in (model.displacement_branch, model.stress_branch):
             branch.network.weights[-1].mul_(1.7)
-    objective.project(model)
+    objective.project()
     assert {name: float(term.detach()) for name, term in objective(model, None).items()} == before
 
 
@@ -64,7 +50,7 @@ def test_the_loss_is_the_least_over_last_layers_when_all_samples_share_one_hessi
     model, labelled = begun(reduced, is_odd=True)
     for factor in (labelled.displacement_factor, labelled.stress_factor, labelled.homogenised):
         factor.copy_(factor[:1].expand_as(factor).clone())
-    terms = VariableProjection(labelled)(model, None)
+    terms = VariableProjection(labelled, model)(model, None)
     exact = labelled(model, None)
     assert float(terms["displacement_gap"].detach()) == pytest.approx(float(exact["displacement_gap"].detach()))
     both = float((exact["stress_gap"] + exact["homogenised_stress"]).detach())
@@ -77,7 +63,7 @@ def test_the_loss_is_the_least_over_last_layers_when_all_samples_share_one_hessi
 @pytest.mark.parametrize("is_odd", [True, False])
 def test_gradient_of_the_other_layers_matches_differences(reduced: Reduced, is_odd: bool) -> None:
     model, labelled = begun(reduced, is_odd=is_odd)
-    objective = VariableProjection(labelled)
+    objective = VariableProjection(labelled, model)
     weight = model.stress_branch.network.weights[0]
     loss = objective(model, None)["stress_gap"]
     (gradient,) = torch.autograd.grad(loss, [weight])

@@ -81,7 +81,8 @@ class MultilayerPerceptron(nn.Module):
     def _layers(self, inputs: torch.Tensor, count: int) -> torch.Tensor:
         """The first so many layers, without the activation after the last of them."""
         activate, hidden = ACTIVATIONS[self.activation], inputs
-        # Iterating over a list of parameters looks each up by its name, which small networks notice.
+        # Iterating over a list of parameters looks each up by its name, which small networks notice. Its dictionary is
+        # typed to hold None as well, and never does here.
         layers = zip(self.weights._parameters.values(), self.biases._parameters.values(), strict=True)
         for layer, (weight, bias) in enumerate(islice(layers, count)):
             hidden = torch.addmm(bias, activate(hidden) if layer else hidden, weight)  # type: ignore[arg-type]

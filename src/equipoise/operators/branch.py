@@ -6,6 +6,8 @@ together, in one forward sweep, because a structure always asks for both.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -53,15 +55,17 @@ class AnchoredBranch(nn.Module):
 
     def learned(self, inputs: torch.Tensor) -> torch.Tensor:
         """`|x| (net(x) - net(0))`, `(n, v)` to `(n, modes)`; without `|x|` where it is of first order."""
+        return self._from_zero(self.network, inputs)
+
+    def _from_zero(self, function: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+        """`|x| (f(x) - f(0))`; without `|x|` where the learned part is of first order."""
         x = self.scaled(inputs)
-        change = self.network(x) - self.network(torch.zeros_like(x[:1]))
+        change = function(x) - function(torch.zeros_like(x[:1]))
         return torch.linalg.vector_norm(x, dim=-1, keepdim=True) * change if self.second_order else change
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """What the last layer maps to the learned part, up to the scales of the modes: `(n, v)` to `(n, features)`."""
-        x = self.scaled(inputs)
-        change = self.network.features(x) - self.network.features(torch.zeros_like(x[:1]))
-        return torch.linalg.vector_norm(x, dim=-1, keepdim=True) * change if self.second_order else change
+        return self._from_zero(self.network.features, inputs)
 
     def set_last_layer(self, weight: torch.Tensor) -> None:
         """Make the learned part `features @ weight`, `(features, modes)`, in units of the coefficients."""

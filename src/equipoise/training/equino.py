@@ -120,10 +120,12 @@ def train_equino(
     operator.set_input_scale(((box[1] - box[0]) / 2).to(cell.device))
     slopes = ReducedProblem.on_cubature(cell, bases, cubature).slopes_at_zero() if form == "anchored" else None
     operator.fit_scales(*known, bases.homogenised_modes, slopes=slopes)
+    if name == "variable-projection" and isinstance(chosen, CoefficientObjective):
+        chosen = VariableProjection(chosen, operator)
     trainer = Trainer(operator, chosen, seed=seed, checkpoint=checkpoint, on_step=progress)
     history = trainer.fit(chosen_phases, resume=resume)
     if isinstance(chosen, VariableProjection):
-        chosen.project(operator)
+        chosen.project()
     return TrainedEquiNO(operator.eval(), history, time.perf_counter() - began)
 
 
@@ -168,8 +170,7 @@ def _objective(
         if name == "gap":
             return GapObjective(reduced, strain), snapshots
         labelled = CoefficientObjective(reduced, strain)
-        known = (labelled.strain, labelled.displacement, labelled.stress)
-        return VariableProjection(labelled) if name == "variable-projection" else labelled, known
+        return labelled, (labelled.strain, labelled.displacement, labelled.stress)
     options: dict[str, Any] = {}
     if name == "energy-norm":
         points, options["weights"] = cubature.all_points(cell)

@@ -41,52 +41,48 @@ class VariableProjection:
     After training, call `project` once, for the last step has moved the layers before them.
 
     Args:
-        labelled: the optima and their Hessians.
+        labelled: the optima and their Hessians. model: to be trained, with its linear parts and scales set.
+
+    Raises:
+        ValueError: for the published form; when called, for another model or a part of the batch.
 
     Source: Golub and Pereyra (1973).
     """
 
-    def __init__(self, labelled: CoefficientObjective) -> None:
-        self.strain, self.size = labelled.strain, labelled.size
+    def __init__(self, labelled: CoefficientObjective, model: EquiNO) -> None:
+        displacement, stress = model.displacement_branch, model.stress_branch
+        if not isinstance(displacement, AnchoredBranch) or not isinstance(stress, AnchoredBranch):
+            raise ValueError("variable projection needs the anchored form of EquiNO.")
+        self.strain, self.size, self._model = labelled.strain, labelled.size, model
         homogenised = labelled.homogenised_weight * labelled.homogenised.mT @ labelled.homogenised
-        self._known = (
-            (labelled.displacement, labelled.displacement_factor @ labelled.displacement_factor.mT),
-            (labelled.stress, labelled.stress_factor @ labelled.stress_factor.mT + homogenised),
-        )
-        self._regressions: tuple[_Regression, _Regression] | None = None
+        stress_hessian = labelled.stress_factor @ labelled.stress_factor.mT + homogenised
+        displacement_hessian = labelled.displacement_factor @ labelled.displacement_factor.mT
+        self._branches = {
+            "displacement_gap": (
+                displacement,
+                _regression(displacement, self.strain, labelled.displacement, displacement_hessian),
+            ),
+            "stress_gap": (stress, _regression(stress, self.strain, labelled.stress, stress_hessian)),
+        }
 
     def __call__(self, model: nn.Module, samples: torch.Tensor | None) -> Mapping[str, torch.Tensor]:
-        if not isinstance(model, EquiNO) or samples is not None:
-            raise ValueError("variable projection trains EquiNO on the full batch; leave batch_size out.")
-        names = ("displacement_gap", "stress_gap")
-        return dict(zip(names, self._losses(model), strict=True))
+        if model is not self._model or samples is not None:
+            raise ValueError("variable projection trains one EquiNO on the full batch; leave batch_size out.")
+        return self._losses()
 
     @torch.no_grad()
-    def project(self, model: EquiNO) -> None:
+    def project(self) -> None:
         """Set the last layers to the optimum for the layers before them."""
-        self._losses(model)
+        self._losses()
 
-    def _losses(self, model: EquiNO) -> list[torch.Tensor]:
-        branches = _branches(model)
-        if self._regressions is None:
-            first, second = (
-                _regression(branch, self.strain, *known) for branch, known in zip(branches, self._known, strict=True)
-            )
-            self._regressions = first, second
-        losses = []
-        for branch, regression in zip(branches, self._regressions, strict=True):
+    def _losses(self) -> dict[str, torch.Tensor]:
+        losses = {}
+        for name, (branch, regression) in self._branches.items():
             features = regression.root * branch.features(self.strain)
             weight = _least_squares(features.detach(), regression.target)
             branch.set_last_layer(torch.linalg.solve_triangular(regression.factor, weight, upper=False, left=False))
-            losses.append((features @ weight - regression.target).square().sum() / self.size)
+            losses[name] = (features @ weight - regression.target).square().sum() / self.size
         return losses
-
-
-def _branches(model: EquiNO) -> tuple[AnchoredBranch, AnchoredBranch]:
-    displacement, stress = model.displacement_branch, model.stress_branch
-    if not isinstance(displacement, AnchoredBranch) or not isinstance(stress, AnchoredBranch):
-        raise ValueError("variable projection needs the anchored form of EquiNO.")
-    return displacement, stress
 
 
 def _regression(
