@@ -48,6 +48,20 @@ if int(os.environ.get("RANK", "0")) == 0:
     save_file({name: value.contiguous() for name, value in trained.model.state_dict().items()}, target)
 """
 
+_LEAVING = """
+import torch
+from torch import nn
+from equipoise.training.acceleration import accelerate
+
+torch.set_num_threads(1)
+processes = accelerate()
+assert processes.processes == 4
+model = processes.wrap(nn.Linear(4, 4))
+for _ in range(30):
+    processes.backward(model(torch.ones(2, 4)).sum())
+processes.mean(torch.ones(3))
+"""
+
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
@@ -66,7 +80,7 @@ def _run(
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr
     return load_file(folder / name)
 
 
@@ -77,6 +91,17 @@ def test_two_processes_train_to_the_weights_of_one(tmp_path: Path) -> None:
     two = _run(tmp_path, "two", *launcher)
     for name, value in one.items():
         assert torch.allclose(value, two[name], rtol=1e-10, atol=1e-12), name
+
+
+def test_processes_that_leave_right_after_an_exchange_end_well(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    script = tmp_path / "leaving.py"
+    script.write_text(_LEAVING)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4")
+    done = subprocess.run(
+        [sys.executable, *launcher, str(script)], env=_environment(), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ The trainer asks this object for what differs: the wrapped model, the backward p
 
 from __future__ import annotations
 
+import atexit
 import os
+import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 __all__ = ["PRECISIONS", "Acceleration", "accelerate"]
 
@@ -58,6 +60,18 @@ class Acceleration:
         return value
 
 
+def _leave_process_group() -> None:
+    """End the group of processes while the interpreter still runs.
+
+    A thread of the group that lets go of its last tensor only while the interpreter shuts down ends the process with
+    SIGABRT (PyTorch, pull request 179291). The group lives on in whoever still holds the wrapped model, so that ending
+    it does not wait for its threads: the pause does, and gives them the interpreter's lock.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+        time.sleep(0.1)
+
+
 class _Accelerated(Acceleration):
     """Several processes, or mixed precision."""
 
@@ -76,6 +90,9 @@ class _Accelerated(Acceleration):
         self._accelerator: Any = Accelerator(mixed_precision=kind, cpu=device.type == "cpu")
         self.processes, self.index = self._accelerator.num_processes, self._accelerator.process_index
         self._model: nn.Module | None = None
+        if self.processes > 1:
+            atexit.unregister(_leave_process_group)
+            atexit.register(_leave_process_group)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         self._model = self._accelerator.prepare_model(model)
