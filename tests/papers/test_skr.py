@@ -8,7 +8,7 @@ import torch
 
 from equipoise.papers import Settings, load
 from equipoise.papers.skr_chains import gcrotmk, run_chain
-from equipoise.papers.skr_grid import GRIDS, PRECONDITIONERS
+from equipoise.papers.skr_grid import GRIDS, PRECONDITIONERS, PUBLISHED
 from equipoise.problems.elliptic import Darcy
 from equipoise.solvers.linear import CG, GCRODR, Direct
 
@@ -47,13 +47,23 @@ def test_chains_count_products_that_carry_and_name_what_cannot_be_had() -> None:
     assert run_chain(systems, CG(), PRECONDITIONERS["ASM"], rtol=1e-9) is None
 
 
-def test_grid_at_the_papers_sizes_is_whole() -> None:
-    rows = GRIDS["gpu"].rows
-    for family in ("helmholtz-published", "darcy-published", "thermal", "poisson"):
-        mine = [row for row in rows if row.family == family]
-        assert {row.preconditioner for row in mine} == set(PRECONDITIONERS)
-        assert len({row.rtol for row in mine}) == 3
-        assert {row.systems for row in mine} == {100}
+@pytest.mark.parametrize("scale", ["cpu", "gpu"])
+def test_the_papers_table_is_whole(scale: str) -> None:
+    grid = GRIDS[scale]
+    cells = {(f"{row.family}, {row.rtol:g}", row.preconditioner) for row in grid.rows}
+    assert len(cells) == len(grid.rows) == 18 * len(PRECONDITIONERS)
+    assert cells >= {(line, name) for line, paper in PUBLISHED.items() for name in paper}
+    assert {len(paper) for paper in PUBLISHED.values()} == {len(PRECONDITIONERS)}
+    assert scale == "cpu" or {row.systems for row in grid.rows} == {100}
+    # The criterion judges cells with three restarted systems only.
+    assert any(row.family == "helmholtz-published" and row.restarted >= 3 for row in grid.rows)
+
+
+def test_the_papers_ratios_are_those_it_quotes() -> None:
+    assert PUBLISHED["helmholtz-published, 1e-07"]["ASM"] == {"time_ratio": 13.9, "iteration_ratio": 30.0}
+    ratios = [(cell["time_ratio"], cell["iteration_ratio"]) for row in PUBLISHED.values() for cell in row.values()]
+    assert max(time for time, _ in ratios) == 13.9
+    assert max(iterations for _, iterations in ratios) == 30.0
 
 
 @pytest.mark.parametrize("scale", GRIDS)

@@ -5,17 +5,17 @@ Where this run departs from the paper is stated in the documentation page `docs/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from equipoise.data.sorting import sort_inputs
-from equipoise.papers.reproduction import Outcome, Reproduction, Settings, Table
+from equipoise.papers.reproduction import Outcome, Reproduction, Settings
 from equipoise.papers.skr_chains import Chain, gcrotmk, run_chain
 from equipoise.papers.skr_grid import GRIDS, PRECONDITIONERS, PUBLISHED, Grid, Row
 from equipoise.papers.skr_rivals import compare_rivals
+from equipoise.papers.skr_tables import skr_tables
 from equipoise.problems.elliptic import Darcy
 from equipoise.problems.linear_problem import LinearProblem, System
 from equipoise.problems.registry import make_problem
@@ -47,7 +47,7 @@ def run(settings: Settings) -> Outcome:
     targets = _smoke_targets(figures) if settings.scale == "smoke" else _targets(figures)
     figures["targets"] = targets
     baseline = {"rows": [{name: row[name] for name in ("family", "preconditioner", "rtol", "gmres40")} for row in rows]}
-    return Outcome(figures, baseline, all(target["held"] for target in targets.values()), _tables(figures))
+    return Outcome(figures, baseline, all(target["held"] for target in targets.values()), skr_tables(figures))
 
 
 def _warm_up() -> None:
@@ -86,8 +86,6 @@ def _chains(row: Row, systems: list[System], order: list[int], definite: bool) -
     kind, rtol = PRECONDITIONERS[row.preconditioner], row.rtol
     few, ranked = systems[: row.restarted], [systems[i] for i in order]
     recycling = GCRODR(restart=40, recycle=20)
-    if row.preconditioner == "IC(0)" and not definite:
-        return {}
     chains = {
         "gmres40": run_chain(few, GMRES(40), kind, rtol=rtol, fresh=True),
         "gmres400": run_chain(few, GMRES(400), kind, rtol=rtol, fresh=True),
@@ -193,73 +191,6 @@ def _shown(row: dict[str, Any]) -> str:
         return "not applicable"
     direct = 1e3 * row["direct"]["seconds"]
     return f"iterations {row['iteration_ratio']:.1f}, time {row['time_ratio']:.1f}; direct {direct:.0f} ms"
-
-
-def _cell(summary: dict[str, Any] | None, *, of: str = "products") -> str:
-    if not summary:
-        return ""
-    count = f" ({summary[of]:.0f}{'!' if summary['unconverged'] else ''})" if of in summary else ""
-    return f"{1e3 * summary['seconds']:.0f}{count}"
-
-
-def _tables(figures: dict[str, Any]) -> list[Table]:
-    columns = {
-        "GMRES(40)*": "gmres40",
-        "GMRES(400)*": "gmres400",
-        "GCRO-DR fresh": "fresh",
-        "carried": "unsorted",
-        "carried, sorted": "sorted",
-        "SciPy gcrotmk": "gcrotmk",
-        "CG": "cg",
-        "deflated CG": "deflated_cg",
-        "AMG-CG": "amg_cg",
-        "neighbour": "neighbour",
-        "direct": "direct",
-    }
-    head = ["family", "preconditioner", "rtol"]
-    ratios: list[Sequence[str]] = []
-    times: list[Sequence[str]] = []
-    for row in figures["rows"]:
-        if "iteration_ratio" not in row:
-            continue
-        name = [row["family"], row["preconditioner"], f"{row['rtol']:g}"]
-        sign = ">" if row["gmres40"]["unconverged"] else ""
-        ratios.append(
-            [
-                *name,
-                f"{sign}{row['time_ratio']:.1f} / {sign}{row['iteration_ratio']:.1f}",
-                f"{row['carried_over_fresh']:.2f}",
-                f"{row['unsorted']['products'] / row['sorted']['products']:.2f}",
-                f"{row['gcrotmk_over_recycling']:.2f}",
-                f"{1e3 * row['sorted']['seconds']:.0f}",
-                f"{1e3 * row['direct']['seconds']:.0f}",
-            ]
-        )
-        times.append([*name, *(_cell(row.get(key)) for key in columns.values())])
-    titles = ["GMRES/SKR time / iterations", "carried/fresh products", "unsorted/sorted", "gcrotmk/ours", "SKR, ms"]
-    tables = [
-        Table("ratios, beside the time of a direct solve", [*head, *titles, "direct, ms"], ratios),
-        Table(
-            "ms a system (products; ! not all converged; * mean of the first few systems stands for all)",
-            [*head, *columns],
-            times,
-        ),
-    ]
-    if "inclusions" in figures:
-        rival_rows = [[name, _cell(one), str(one["systems"])] for name, one in figures["inclusions"]["methods"].items()]
-        title = f"inclusions, {figures['inclusions']['unknowns']} unknowns, 1e-7: ms a system (products)"
-        tables.append(Table(title, ["method", "ms", "systems"], rival_rows))
-    verdicts = [
-        [name, _short(one["value"]), one["wanted"], str(one["held"])] for name, one in figures["targets"].items()
-    ]
-    tables.append(Table("targets", ["what", "found", "wanted", "held"], verdicts))
-    return tables
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return "; ".join(value) or "none" if isinstance(value, list) else str(value)
 
 
 REPRODUCTION = Reproduction(

@@ -38,9 +38,9 @@ def _inverse(specification: object, matrix: sp.csr_array) -> np.ndarray:
     operator = as_operator(matrix)
     built = build(specification, operator)
     assert built is not None
-    columns = np.empty((operator.size, operator.size))
-    for column, unit in enumerate(np.eye(operator.size)):
-        out = np.empty(operator.size)
+    columns = np.empty((operator.size, operator.size), dtype=operator.dtype)
+    for column, unit in enumerate(np.eye(operator.size, dtype=operator.dtype)):
+        out = np.empty(operator.size, dtype=operator.dtype)
         built.apply(unit, out)
         columns[:, column] = out
     return columns
@@ -104,6 +104,27 @@ def test_incomplete_cholesky_of_a_symmetric_matrix_is_symmetric_and_positive() -
     inverse = _inverse(IC(), darcy_matrix(7))
     np.testing.assert_allclose(inverse, inverse.T, atol=1e-13)
     assert np.linalg.eigvalsh(inverse).min() > 0
+
+
+@pytest.mark.parametrize("kind", ["unequal values", "unequal pattern", "complex"])
+def test_incomplete_cholesky_reads_the_upper_triangle_alone(kind: str) -> None:
+    symmetric = darcy_matrix(7).toarray()
+    if kind == "complex":
+        turned = np.exp(1j * np.random.default_rng(0).uniform(size=len(symmetric)))
+        symmetric = turned[:, None] * symmetric * turned.conj()
+    other = symmetric.copy()
+    below = np.tril_indices(len(other), -1)
+    other[below] *= 0.0 if kind == "unequal pattern" else 1.7
+    expected = _inverse(IC(), sp.csr_array(symmetric))
+    np.testing.assert_allclose(expected, expected.conj().T, atol=1e-13)
+    np.testing.assert_allclose(_inverse(IC(), sp.csr_array(other)), expected, atol=1e-13)
+    # A later matrix of another pattern is analysed anew.
+    preconditioner = build(IC(), as_operator(sp.csr_array(other)))
+    assert preconditioner is not None
+    preconditioner.update(as_operator(sp.csr_array(symmetric)))
+    out = np.empty(len(other), dtype=symmetric.dtype)
+    preconditioner.apply(np.ones_like(out), out)
+    np.testing.assert_allclose(out, expected.sum(axis=1), atol=1e-12)
 
 
 def test_incomplete_cholesky_names_a_row_without_positive_pivot() -> None:

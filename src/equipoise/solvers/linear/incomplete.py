@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from equipoise.errors import ConvergenceError
 from equipoise.solvers.linear.operators import Vector
 
-__all__ = ["ZeroFillPattern"]
+__all__ = ["UpperTriangle", "ZeroFillPattern"]
 
 Index: TypeAlias = NDArray[Any]
 
@@ -41,6 +41,30 @@ def _ranges(indptr: Index, rows: Index) -> tuple[Index, Index]:
     owner = np.repeat(np.arange(len(rows)), count)
     offset = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
     return start[owner] + offset, owner
+
+
+class UpperTriangle:
+    """Where the entries of a pattern's upper triangle stand, and their mirror images below the diagonal."""
+
+    def __init__(self, matrix: sp.csr_array) -> None:
+        self._indptr, self._indices = matrix.indptr, matrix.indices
+        numbers = np.arange(1, matrix.nnz + 1, dtype=np.int64)
+        upper = sp.triu(sp.csr_array((numbers, matrix.indices, matrix.indptr), shape=matrix.shape), format="csr")
+        full = sp.csr_array(upper + sp.triu(upper, k=1, format="csr").T)
+        full.sort_indices()
+        self._full, self._source = full, full.data - 1
+        self._below = full.indices < np.repeat(np.arange(full.shape[0]), np.diff(full.indptr))
+
+    def matches(self, matrix: sp.csr_array) -> bool:
+        """Whether the matrix has this pattern."""
+        return np.array_equal(matrix.indptr, self._indptr) and np.array_equal(matrix.indices, self._indices)
+
+    def mirrored(self, matrix: sp.csr_array) -> sp.csr_array:
+        """The Hermitian matrix with the matrix's upper triangle; the matrix itself where it is Hermitian."""
+        values = matrix.data[self._source]
+        if np.iscomplexobj(values):
+            values[self._below] = values[self._below].conj()
+        return sp.csr_array((values, self._full.indices, self._full.indptr), shape=matrix.shape)
 
 
 class ZeroFillPattern:

@@ -17,7 +17,7 @@ import scipy.sparse.linalg as spla
 
 from equipoise.errors import ConvergenceError
 from equipoise.solvers.linear.direct_family import DirectSolver
-from equipoise.solvers.linear.incomplete import ZeroFillPattern
+from equipoise.solvers.linear.incomplete import UpperTriangle, ZeroFillPattern
 from equipoise.solvers.linear.operators import Operator, Vector
 from equipoise.solvers.linear.triangular import TriangularSolver, pyamg_is_available
 
@@ -108,7 +108,11 @@ class ILU(Specification):
 
 @dataclass(frozen=True)
 class IC(Specification):
-    """Incomplete Cholesky without fill, as `L D L^T`; raises where a pivot is not positive."""
+    """Incomplete Cholesky without fill, as `L D L^T`, of the upper triangle; raises where a pivot is not positive.
+
+    What stands below the diagonal is not read, as in PETSc's ICC: a matrix that is not symmetric gets a symmetric
+    preconditioner.
+    """
 
     def build(self, operator: Operator) -> Preconditioner:
         """See `Specification.build`."""
@@ -318,12 +322,17 @@ class _Incomplete(Preconditioner):
     def __init__(self, operator: Operator, *, positive: bool) -> None:
         self.name = "ic" if positive else "ilu"
         self._positive = positive
+        self._upper_triangle: UpperTriangle | None = None
         self._pattern: ZeroFillPattern | None = None
         self._middle = np.zeros(operator.size, dtype=operator.dtype)
         self.update(operator)
 
     def update(self, operator: Operator, iterations: int | None = None) -> None:
         matrix = _matrix(operator)
+        if self._positive:
+            if self._upper_triangle is None or not self._upper_triangle.matches(matrix):
+                self._upper_triangle = UpperTriangle(matrix)
+            matrix = self._upper_triangle.mirrored(matrix)
         if self._pattern is None or not self._pattern.matches(matrix):
             self._pattern = ZeroFillPattern(matrix)
         lower, upper = self._pattern.factorize(matrix.data, positive=self._positive)
