@@ -86,7 +86,7 @@ def make_recipe(name: str, problem: LinearProblem) -> Recipe:
         case "gmres":
             return Recipe(name, GMRES(40), simple)
         case "skr":
-            recycling: Method = DeflatedCG(20, 40) if definite else GCRODR(40, 20)
+            recycling: Method = DeflatedCG() if definite else GCRODR(40, 20)
             return Recipe(name, recycling, "ic" if definite else simple, learns=True)
         case "amg":
             if not pyamg_is_available():

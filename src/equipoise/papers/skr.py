@@ -5,6 +5,7 @@ Where this run departs from the paper is stated in the documentation page `docs/
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,23 @@ from equipoise.papers.skr_tables import skr_tables
 from equipoise.problems.elliptic import Darcy
 from equipoise.problems.linear_problem import LinearProblem, System
 from equipoise.problems.registry import make_problem
-from equipoise.solvers.linear import CG, GCRODR, GMRES, DeflatedCG, Direct, pyamg_is_available
+from equipoise.solvers.linear import (
+    CG,
+    GCRODR,
+    GMRES,
+    MINRES,
+    DeflatedCG,
+    DeflatedMINRES,
+    Direct,
+    pyamg_is_available,
+)
 
 __all__ = ["REPRODUCTION", "run"]
 
-_RECYCLING = ("sorted", "unsorted", "deflated_cg")
+# Chains that take less than this, in seconds, are run so often.
+_QUICK, _REPEATS = 2.0, 3
+# Ours that recycle, in sorted order.
+_RECYCLING = ("sorted", "deflated_cg", "deflated_minres")
 
 
 def run(settings: Settings) -> Outcome:
@@ -33,10 +46,11 @@ def run(settings: Settings) -> Outcome:
     rows, rivals, largest_gap = [], dict[tuple[str, float], dict[str, Any]](), 0.0
     for row in grid.rows:
         systems, order, sorting = _systems(grid, row, settings.seed)
-        chains = _chains(row, systems, order, _problem(grid, row).is_positive_definite)
+        structure = _problem(grid, row).structure
+        chains = _chains(row, systems, order, structure)
         key = (row.family, row.rtol)
         if key not in rivals:
-            rivals[key] = _direct_rivals(row, systems, _problem(grid, row).is_positive_definite)
+            rivals[key] = _direct_rivals(row, systems, structure)
         chains.update(rivals[key])
         largest_gap = max(largest_gap, _largest_gap(chains, order))
         rows.append(_row_figures(row, chains, sorting))
@@ -81,8 +95,8 @@ def _systems(grid: Grid, row: Row, seed: int) -> tuple[list[System], list[int], 
     return list(problem.systems(inputs)), sorting.order.tolist(), facts
 
 
-def _chains(row: Row, systems: list[System], order: list[int], definite: bool) -> dict[str, Chain | None]:
-    """Every method that takes the row's preconditioner."""
+def _chains(row: Row, systems: list[System], order: list[int], structure: str) -> dict[str, Chain | None]:
+    """Every method that takes the row's preconditioner; those compared in time are run by turns where they are quick."""
     kind, rtol = PRECONDITIONERS[row.preconditioner], row.rtol
     few, ranked = systems[: row.restarted], [systems[i] for i in order]
     recycling = GCRODR(restart=40, recycle=20)
@@ -91,18 +105,38 @@ def _chains(row: Row, systems: list[System], order: list[int], definite: bool) -
         "gmres400": run_chain(few, GMRES(400), kind, rtol=rtol, fresh=True),
         "fresh": run_chain(systems, recycling, kind, rtol=rtol, fresh=True),
         "unsorted": run_chain(systems, recycling, kind, rtol=rtol),
-        "sorted": run_chain(ranked, recycling, kind, rtol=rtol),
-        "gcrotmk": gcrotmk(ranked, kind, rtol=rtol),
     }
-    if definite:
+    compared: dict[str, Callable[[], Chain | None]] = {
+        "sorted": lambda: run_chain(ranked, recycling, kind, rtol=rtol),
+        "gcrotmk": lambda: gcrotmk(ranked, kind, rtol=rtol),
+    }
+    if structure == "positive_definite":
         chains["cg"] = run_chain(systems, CG(), kind, rtol=rtol)
-        chains["deflated_cg"] = run_chain(ranked, DeflatedCG(), kind, rtol=rtol)
-    return chains
+        compared["deflated_cg"] = lambda: run_chain(ranked, DeflatedCG(), kind, rtol=rtol)
+    elif structure == "symmetric":
+        chains["minres"] = run_chain(systems, MINRES(), kind, rtol=rtol)
+        compared["deflated_minres"] = lambda: run_chain(ranked, DeflatedMINRES(), kind, rtol=rtol)
+    return chains | _by_turns(compared)
 
 
-def _direct_rivals(row: Row, systems: list[System], definite: bool) -> dict[str, Chain | None]:
+def _by_turns(methods: dict[str, Callable[[], Chain | None]]) -> dict[str, Chain | None]:
+    """The run of median time of each of the methods, run by turns; one run where that takes seconds."""
+    runs = {name: [method()] for name, method in methods.items()}
+    for _ in range(_REPEATS - 1):
+        for name, method in methods.items():
+            first = runs[name][0]
+            if first is not None and sum(first.seconds) < _QUICK:
+                runs[name].append(method())
+    return {name: None if None in found else _median([one for one in found if one]) for name, found in runs.items()}
+
+
+def _median(chains: list[Chain]) -> Chain:
+    return sorted(chains, key=lambda chain: sum(chain.seconds))[len(chains) // 2]
+
+
+def _direct_rivals(row: Row, systems: list[System], structure: str) -> dict[str, Chain | None]:
     """Those that take no preconditioner of the row: once for a family and a tolerance."""
-    structure = "positive_definite" if definite else "general"
+    definite = structure == "positive_definite"
     some = systems[: min(len(systems), 6)]
     chains = {
         "direct": run_chain(some, Direct(structure=structure), rtol=row.rtol),
@@ -121,7 +155,7 @@ def _largest_gap(chains: dict[str, Chain | None], order: list[int]) -> float:
     for name, chain in chains.items():
         if chain is None:
             continue
-        numbers = order if name in ("sorted", "gcrotmk", "deflated_cg") else range(len(chain.answers))
+        numbers = order if name in (*_RECYCLING, "gcrotmk") else range(len(chain.answers))
         for number, answer, converged in zip(numbers, chain.answers, chain.converged, strict=False):
             if converged and number < len(direct.answers):
                 exact = direct.answers[number]
@@ -143,8 +177,11 @@ def _row_figures(row: Row, chains: dict[str, Chain | None], sorting: dict[str, f
         figures["iteration_ratio"] = theirs["iterations"] / max(ours["iterations"], 1)
         figures["time_ratio"] = theirs["seconds"] / ours["seconds"]
         figures["carried_over_fresh"] = ours["products"] / figures["fresh"]["products"]
-        best = min(figures[name]["seconds"] for name in _RECYCLING if figures.get(name))
-        figures["gcrotmk_over_recycling"] = figures["gcrotmk"]["seconds"] / best
+        # One that leaves systems unsolved is not the faster one.
+        known = (figures[name] for name in _RECYCLING if figures.get(name))
+        best = min(known, key=lambda one: (one["unconverged"], one["seconds"]))
+        figures["gcrotmk_over_recycling"] = figures["gcrotmk"]["seconds"] / best["seconds"]
+        figures["gcrotmk_unconverged_beyond_recycling"] = figures["gcrotmk"]["unconverged"] - best["unconverged"]
     return figures
 
 
@@ -171,7 +208,7 @@ def _targets(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
     slower = [
         f"{row['family']}, {row['preconditioner']}, {row['rtol']:g}: {row['gcrotmk_over_recycling']:.2f}"
         for row in rows
-        if row["gcrotmk_over_recycling"] <= 1
+        if row["gcrotmk_over_recycling"] <= 1 and row["gcrotmk_unconverged_beyond_recycling"] <= 0
     ]
     ahead = figures["inclusions"]["fastest_rival_over_recycling"]
     return {
@@ -206,8 +243,9 @@ REPRODUCTION = Reproduction(
         "On the published matrices (helmholtz-published, which are no Helmholtz equation): best iteration ratio at "
         "least 25 and best time ratio at least 13.9. On true Darcy flow: matrix products carried over fresh at most "
         "0.8, deflated CG at most 0.45 of CG's iterations after ten systems. No row in which SciPy's gcrotmk is faster "
-        "than our recycling, and one family, inclusions, on which recycling is faster than every rival. At scale "
-        "smoke: all solvers agree to 1e-5, and GCRO-DR takes no more iterations than GMRES(40)."
+        "than our recycling (GCRO-DR or, on symmetric matrices, deflated CG or MINRES), and one family, inclusions, on "
+        "which recycling is faster than every rival. At scale smoke: all solvers agree to 1e-5, and GCRO-DR takes no "
+        "more iterations than GMRES(40)."
     ),
     run=run,
     paper=PUBLISHED,

@@ -41,24 +41,28 @@ def _cell(summary: dict[str, Any] | None, *, of: str = "products") -> str:
     return f"{1e3 * summary['seconds']:.0f}{count}"
 
 
+def _first(row: dict[str, Any], keys: Sequence[str]) -> dict[str, Any] | None:
+    return next((row[key] for key in keys if row.get(key)), None)
+
+
 def skr_tables(figures: dict[str, Any]) -> list[Table]:
     """The paper's table, the figures behind it, the rivals on inclusions, and the targets.
 
     Args:
         figures: of `skr.run`.
     """
-    columns = {
-        "GMRES(40)*": "gmres40",
-        "GMRES(400)*": "gmres400",
-        "GCRO-DR fresh": "fresh",
-        "carried": "unsorted",
-        "carried, sorted": "sorted",
-        "SciPy gcrotmk": "gcrotmk",
-        "CG": "cg",
-        "deflated CG": "deflated_cg",
-        "AMG-CG": "amg_cg",
-        "neighbour": "neighbour",
-        "direct": "direct",
+    columns: dict[str, tuple[str, ...]] = {
+        "GMRES(40)*": ("gmres40",),
+        "GMRES(400)*": ("gmres400",),
+        "GCRO-DR fresh": ("fresh",),
+        "carried": ("unsorted",),
+        "carried, sorted": ("sorted",),
+        "SciPy gcrotmk": ("gcrotmk",),
+        "CG/MINRES": ("cg", "minres"),
+        "deflated": ("deflated_cg", "deflated_minres"),
+        "AMG-CG": ("amg_cg",),
+        "neighbour": ("neighbour",),
+        "direct": ("direct",),
     }
     head = ["family", "preconditioner", "rtol"]
     ratios: list[Sequence[str]] = []
@@ -73,13 +77,13 @@ def skr_tables(figures: dict[str, Any]) -> list[Table]:
                 _ratios(row),
                 f"{row['carried_over_fresh']:.2f}",
                 f"{row['unsorted']['products'] / row['sorted']['products']:.2f}",
-                f"{row['gcrotmk_over_recycling']:.2f}",
+                f"{'>' * (row['gcrotmk_unconverged_beyond_recycling'] > 0)}{row['gcrotmk_over_recycling']:.2f}",
                 f"{row['sorted']['systems']} ({row['gmres40']['systems']})",
                 f"{1e3 * row['sorted']['seconds']:.0f}",
                 f"{1e3 * row['direct']['seconds']:.0f}",
             ]
         )
-        times.append([*name, *(_cell(row.get(key)) for key in columns.values())])
+        times.append([*name, *(_cell(_first(row, keys)) for keys in columns.values())])
     titles = [
         "GMRES/SKR time / iterations",
         "carried/fresh products",

@@ -14,6 +14,7 @@ from equipoise.solvers.linear import (
     GCRODR,
     GMRES,
     DeflatedCG,
+    DeflatedMINRES,
     Direct,
     RecycleSpace,
     pardiso_is_available,
@@ -26,7 +27,7 @@ from equipoise.solvers.linear.direct_family import SymmetryCheck
 from equipoise.solvers.solution import Result
 
 GENERAL = ["direct", "bicgstab", "gmres", "gcrodr", *(["fgmres"] if pyamg_is_available() else [])]
-SYMMETRIC = [*GENERAL, "cg", "deflated_cg", "minres"]
+SYMMETRIC = [*GENERAL, "cg", "deflated_cg", "minres", "deflated_minres"]
 BACKENDS = ["superlu", *(["pardiso"] if pardiso_is_available() else [])]
 
 
@@ -203,6 +204,8 @@ BAD = [
     (lambda: GCRODR(20, 20), "recycle=20 must lie between 0 and restart - 1 = 19"),
     (lambda: GMRES(0), "restart=0 must be at least 1"),
     (lambda: DeflatedCG(recycle=-1), "recycle >= 0"),
+    (lambda: DeflatedMINRES(stored=0), "stored >= 1"),
+    (lambda: prepare(np.array([[2.0, 1], [0, 2]]), method="deflated_minres"), "needs a symmetric matrix"),
     (lambda: prepare(np.eye(3), method=Direct("auto", "banded")), "structure 'banded' is unknown"),
     (lambda: prepare(np.array([[2.0, 1], [0, 2]]), method=Direct(structure="symmetric")), "is not symmetric"),
     (
@@ -247,7 +250,7 @@ def test_a_singular_matrix_is_named_by_every_kind_of_method() -> None:
     with pytest.raises(ConvergenceError, match="singular"):
         prepare(sp.csr_array(np.diag([1.0, 0.0])), method=Direct("superlu"))
     rhs = np.ones(30)
-    for method in ("gcrodr", "gmres", "cg", "minres"):
+    for method in ("gcrodr", "gmres", "cg", "minres", "deflated_minres"):
         flagged = solve(prepare(matrix, method=method), rhs, throw=False, maxiter=500)
         assert int(flagged.result[0]) in (Result.STAGNATION, Result.BREAKDOWN, Result.MAX_ITERATIONS)
         assert float(flagged.residual[0]) > 0.5
@@ -256,7 +259,7 @@ def test_a_singular_matrix_is_named_by_every_kind_of_method() -> None:
 
 
 def test_a_tolerance_that_round_off_forbids_ends_as_stagnation() -> None:
-    for method in ("direct", "gcrodr", "cg", "minres", "bicgstab"):
+    for method in ("direct", "gcrodr", "cg", "minres", "deflated_minres", "bicgstab"):
         solution = solve(prepare(darcy_matrix(16), method=method), _rhs(256), rtol=3e-16, throw=False)
         assert solution.result.tolist() == [Result.STAGNATION]
         assert 1e-16 < float(solution.residual[0]) < 1e-13

@@ -13,6 +13,7 @@ from equipoise.solvers.linear.methods import (
     MINRES,
     BiCGStab,
     DeflatedCG,
+    DeflatedMINRES,
     Direct,
     FlexibleGMRES,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "BiCGStab",
     "BlockJacobi",
     "DeflatedCG",
+    "DeflatedMINRES",
     "Direct",
     "Factorization",
     "FlexibleGMRES",

@@ -15,10 +15,12 @@ __all__ = [
     "MINRES",
     "BiCGStab",
     "DeflatedCG",
+    "DeflatedMINRES",
     "Direct",
     "FlexibleGMRES",
     "Method",
     "MethodLike",
+    "Recycling",
     "method_from",
 ]
 
@@ -46,20 +48,39 @@ class DeflatedCG:
     """Conjugate gradients with a deflation space carried from system to system.
 
     Attributes:
-        recycle: k, vectors carried. stored: search directions of each system from which the next space is drawn.
+        recycle: k, vectors carried. stored: first search directions of each system from which the next space is drawn;
+            `None`: 40 to 200, within 256 MiB beyond the first 40.
     """
 
     recycle: int = 20
-    stored: int = 40
+    stored: int | None = None
 
     def __post_init__(self) -> None:
-        if self.recycle < 0 or self.stored < 1:
+        if self.recycle < 0 or (self.stored is not None and self.stored < 1):
             raise ValueError(f"{self} is not usable: recycle >= 0 and stored >= 1.")
 
 
 @dataclass(frozen=True)
 class MINRES:
     """Minimal residuals for Hermitian, possibly indefinite matrices; SciPy's."""
+
+
+@dataclass(frozen=True)
+class DeflatedMINRES:
+    """Minimal residuals with a deflation space carried from system to system, for Hermitian indefinite matrices.
+
+    The preconditioner is Hermitian positive definite.
+
+    Attributes:
+        recycle: k, vectors carried. stored: Lanczos vectors of each system from which the next space is drawn.
+    """
+
+    recycle: int = 20
+    stored: int = 100
+
+    def __post_init__(self) -> None:
+        if self.recycle < 0 or self.stored < 1:
+            raise ValueError(f"{self} is not usable: recycle >= 0 and stored >= 1.")
 
 
 @dataclass(frozen=True)
@@ -113,7 +134,8 @@ class GCRODR:
             raise ValueError(f"recycle={self.recycle} must lie between 0 and restart - 1 = {self.restart - 1}.")
 
 
-Method: TypeAlias = Direct | CG | DeflatedCG | MINRES | BiCGStab | GMRES | FlexibleGMRES | GCRODR
+Recycling: TypeAlias = DeflatedCG | DeflatedMINRES | GCRODR
+Method: TypeAlias = Direct | CG | MINRES | BiCGStab | GMRES | FlexibleGMRES | Recycling
 MethodLike: TypeAlias = Method | str
 
 _BY_NAME: dict[str, type[Method]] = {
@@ -121,6 +143,7 @@ _BY_NAME: dict[str, type[Method]] = {
     "cg": CG,
     "deflated_cg": DeflatedCG,
     "minres": MINRES,
+    "deflated_minres": DeflatedMINRES,
     "bicgstab": BiCGStab,
     "gmres": GMRES,
     "fgmres": FlexibleGMRES,

@@ -9,12 +9,13 @@ Source of the names of arguments: SciPy's sparse linear algebra.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-from equipoise.solvers.linear.deflated_cg import DeflatedCg
+from equipoise.solvers.linear.deflated_cg import DeflatedCg, natural_stored
+from equipoise.solvers.linear.deflated_minres import DeflatedMinres
 from equipoise.solvers.linear.direct_family import DirectSolver, SymmetryCheck
 from equipoise.solvers.linear.earlier_solutions import EarlierSolutions
 from equipoise.solvers.linear.gcrodr import GcroDr
@@ -25,10 +26,12 @@ from equipoise.solvers.linear.methods import (
     MINRES,
     BiCGStab,
     DeflatedCG,
+    DeflatedMINRES,
     Direct,
     FlexibleGMRES,
     Method,
     MethodLike,
+    Recycling,
     method_from,
 )
 from equipoise.solvers.linear.operators import Operator, OperatorLike, Vector, as_operator
@@ -40,6 +43,7 @@ from equipoise.solvers.solution import Result, Solution, raise_unless_converged
 
 __all__ = ["LinearState", "prepare", "solve", "update"]
 
+_Engine: TypeAlias = GcroDr | DeflatedCg | DeflatedMinres
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -68,17 +72,18 @@ class LinearState:
         self.preconditioner: Preconditioner | None = build(preconditioner, operator)
         self._check_preconditioner()
         self._direct: DirectSolver | None = None
-        self._engine: GcroDr | DeflatedCg | Wrapped | None = None
+        self._engine: _Engine | Wrapped | None = None
         if isinstance(method, Direct):
             self._direct = DirectSolver(operator, backend=method.backend, structure=method.structure)
         else:
             self._engine = _engine(method, operator)
         self._earlier: EarlierSolutions | None = None
-        if isinstance(method, GCRODR | DeflatedCG) and method.recycle:
+        if isinstance(method, Recycling) and method.recycle:
             self._earlier = EarlierSolutions(operator.size, operator.dtype, limit=method.recycle)
         if recycle is not None:
-            if not isinstance(method, GCRODR | DeflatedCG) or not isinstance(self._engine, GcroDr | DeflatedCg):
-                raise ValueError(f"method {_name(method)} carries no recycle space; use gcrodr or deflated_cg.")
+            if not isinstance(method, Recycling) or not isinstance(self._engine, _Engine):
+                names = "gcrodr, deflated_cg or deflated_minres"
+                raise ValueError(f"method {_name(method)} carries no recycle space; use {names}.")
             recycle.check(operator.size, self._engine.recycle, self._kind)
             self._engine.set_vectors(recycle.vectors)
 
@@ -90,7 +95,7 @@ class LinearState:
     @property
     def recycle_space(self) -> RecycleSpace | None:
         """What the systems so far leave to the next, a copy; `None` for methods that carry nothing."""
-        if isinstance(self.method, GCRODR | DeflatedCG) and isinstance(self._engine, GcroDr | DeflatedCg):
+        if isinstance(self.method, Recycling) and isinstance(self._engine, _Engine):
             return RecycleSpace(self._engine.vectors, self._kind)
         return None
 
@@ -100,7 +105,7 @@ class LinearState:
 
     @property
     def _needs_symmetry(self) -> bool:
-        return isinstance(self.method, CG | DeflatedCG | MINRES)
+        return isinstance(self.method, CG | DeflatedCG | MINRES | DeflatedMINRES)
 
     def _admit(self, operator: Operator) -> None:
         """Raise `ValueError` for an operator on which the method is known to fail."""
@@ -114,7 +119,7 @@ class LinearState:
             return
         if not self._is_hermitian(operator.matrix, rtol=1e-10):
             raise ValueError(f"{name} needs a symmetric matrix, and A differs from its transpose; use gcrodr or gmres.")
-        if not isinstance(self.method, MINRES):
+        if not isinstance(self.method, MINRES | DeflatedMINRES):
             diagonal = operator.matrix.diagonal().real
             if not (diagonal > 0).all():
                 row = int(np.argmin(diagonal))
@@ -214,7 +219,7 @@ def _name(method: Method) -> str:
     return type(method).__name__
 
 
-def _engine(method: Method, operator: Operator) -> GcroDr | DeflatedCg | Wrapped:
+def _engine(method: Method, operator: Operator) -> _Engine | Wrapped:
     size, dtype = operator.size, operator.dtype
     match method:
         case GCRODR():
@@ -222,9 +227,12 @@ def _engine(method: Method, operator: Operator) -> GcroDr | DeflatedCg | Wrapped
         case GMRES():
             return GcroDr(size, dtype, restart=method.restart, recycle=0)
         case DeflatedCG():
-            return DeflatedCg(size, dtype, recycle=method.recycle, stored=method.stored)
+            stored = natural_stored(size, dtype) if method.stored is None else method.stored
+            return DeflatedCg(size, dtype, recycle=method.recycle, stored=stored)
         case CG():
             return DeflatedCg(size, dtype, recycle=0, stored=0)
+        case DeflatedMINRES():
+            return DeflatedMinres(size, dtype, recycle=method.recycle, stored=method.stored)
         case MINRES():
             return Wrapped("minres", restart=1)
         case BiCGStab():
@@ -264,8 +272,9 @@ def prepare(
     Args:
         operator: SciPy matrix, torch tensor, SciPy `LinearOperator` or function of a vector; see `as_operator`.
         preconditioner: see `preconditioners.build`; built anew, or renewed, at each `update`.
-        method: a name (`direct`, `cg`, `deflated_cg`, `minres`, `bicgstab`, `gmres`, `fgmres`, `gcrodr`) or a value of
-            one of the classes in `methods.py`. `"auto"`: `direct` for a matrix without preconditioner, else `gcrodr`.
+        method: a name (`direct`, `cg`, `deflated_cg`, `minres`, `deflated_minres`, `bicgstab`, `gmres`, `fgmres`,
+            `gcrodr`) or a value of one of the classes in `methods.py`. `"auto"`: `direct` for a matrix without
+            preconditioner, else `gcrodr`.
         size, dtype: of a matrix-free function.
         recycle: a space from another chain to start from.
 
