@@ -96,7 +96,7 @@ def _systems(grid: Grid, row: Row, seed: int) -> tuple[list[System], list[int], 
 
 
 def _chains(row: Row, systems: list[System], order: list[int], structure: str) -> dict[str, Chain | None]:
-    """Every method that takes the row's preconditioner; those compared in time are run by turns where they are quick."""
+    """Every method that takes the row's preconditioner; those compared in time take turns where they are quick."""
     kind, rtol = PRECONDITIONERS[row.preconditioner], row.rtol
     few, ranked = systems[: row.restarted], [systems[i] for i in order]
     recycling = GCRODR(restart=40, recycle=20)
