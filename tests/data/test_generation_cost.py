@@ -67,8 +67,9 @@ def test_bytes_of_a_family_are_what_its_file_has(tmp_path: Path, family: str, so
     options: dict[str, Any] = {"options": {"resolution": 16}, "solver": solver}
     plan = plan_fields(family, 90, **options)
     generate_fields(family, 90, tmp_path / "d.h5", **options)
-    # The settings in the file hold timings, whose digits vary.
-    assert plan.bytes_on_disk == pytest.approx((tmp_path / "d.h5").stat().st_size, rel=0.02)
+    # The settings in the file hold timings, whose digits vary, and HDF5 allots space in pieces: how many a small file
+    # has depends on the samples that the plan had time for.
+    assert plan.bytes_on_disk == pytest.approx((tmp_path / "d.h5").stat().st_size, rel=0.02, abs=2048)
     assert plan.measured > 0
     assert (plan.seconds > 0, plan.notes != ()) == (True, solver is not None)
 

@@ -15,15 +15,11 @@ import scipy.linalg as sl
 from scipy.linalg import get_blas_funcs
 
 from equipoise.solvers.linear.operators import Applied, Operator, Vector
-from equipoise.solvers.linear.outcome import Outcome, Task
-from equipoise.solvers.linear.recycle import orthonormalize
+from equipoise.solvers.linear.outcome import Outcome, Task, run_to_target, true_residual
+from equipoise.solvers.linear.recycle import Renewal, orthonormalize
 from equipoise.solvers.solution import Result
 
 __all__ = ["DeflatedCg", "natural_stored"]
-
-# The space is renewed after a system that took less than this part of the iterations of the one before, as it still
-# gets better, and after one that took more than that multiple of the fewest, as the matrices have drifted.
-_STILL_BETTER, _DRIFTED = 0.97, 1.1
 
 # Search directions kept where nothing is said: on families in the plane 200 took 10 to 30 % less time than 40, as long
 # as they and their images take no more than this.
@@ -91,8 +87,7 @@ class DeflatedCg:
         # First column of [A W, A P] and coefficients of A W, where it has not been formed: the next matrix would
         # throw it away.
         self._unformed: tuple[int, Vector] | None = None
-        self._settled = False
-        self._before = self._fewest = float("inf")
+        self._renewal = Renewal()
         names = ("gemv", "gemm", "axpy", "nrm2")
         self._gemv, self._gemm, self._axpy, self._nrm2 = get_blas_funcs(names, (self._residual,))
 
@@ -110,8 +105,8 @@ class DeflatedCg:
         """Start from this space instead of an empty one."""
         self._count = vectors.shape[1]
         self._space[:, self.recycle - self._count : self.recycle] = vectors
-        self._unformed, self._stale, self._settled = None, True, False
-        self._before = self._fewest = float("inf")
+        self._unformed, self._stale = None, True
+        self._renewal.reset()
 
     def invalidate(self) -> None:
         """Tell that the operator or the preconditioner has changed."""
@@ -157,7 +152,7 @@ class DeflatedCg:
     def solve(self, operator: Operator, preconditioner: Applied | None, task: Task) -> Outcome:
         """Solve one system and renew the deflation space from it."""
         outcome = Outcome(task.x0.copy())
-        norm = self._true_residual(operator, task, outcome)
+        norm = true_residual(operator, task, outcome, self._residual)
         outcome.history.append(norm / task.scale)
         if norm <= task.target:
             outcome.result = Result.CONVERGED
@@ -165,46 +160,16 @@ class DeflatedCg:
         if self._count and (self._stale or self._unformed is not None):
             self._refresh(operator)
         steps = _Steps()
-        limit, attempts = 0 if self._settled else self.stored, 0
-        while outcome.result is Result.MAX_ITERATIONS and outcome.iterations < task.maxiter:
-            before = norm
+
+        def run(limit: int) -> None:
             self._run(operator, preconditioner, task, outcome, steps, limit)
-            limit = 0
-            norm = self._true_residual(operator, task, outcome)
-            outcome.history[-1] = norm / task.scale
-            if not np.isfinite(norm):
-                outcome.result, outcome.note = Result.NON_FINITE_OUTPUT, "the residual became not finite"
-            elif norm <= task.target:
-                outcome.result = Result.CONVERGED
-            elif outcome.result is Result.MAX_ITERATIONS and norm > 0.5 * before:
-                attempts += 1
-                if attempts == 3:
-                    outcome.result = Result.STAGNATION
-                    outcome.note = f"restarts left the true residual at {norm / task.scale:.1e}"
+
+        run_to_target(run, 0 if self._renewal.is_settled else self.stored, operator, task, outcome, self._residual)
         if self.recycle and outcome.iterations and outcome.result in (Result.CONVERGED, Result.MAX_ITERATIONS):
-            self._learn(preconditioner, steps, outcome.iterations)
+            is_due = self._renewal.is_due(outcome.iterations, is_whole=self._count == self.recycle)
+            if is_due and steps.count:
+                self._renew(preconditioner, steps)
         return outcome
-
-    def _learn(self, preconditioner: Applied | None, steps: _Steps, iterations: int) -> None:
-        """Renew the space as long as that pays."""
-        better = self._count < self.recycle or iterations < _STILL_BETTER * self._before
-        drifted = iterations > _DRIFTED * self._fewest
-        if steps.count and (better or drifted):
-            self._renew(preconditioner, steps)
-        self._settled = not (better or drifted)
-        self._fewest = float(iterations) if drifted else min(self._fewest, iterations)
-        # After a drift the next system renews in any case.
-        self._before = float("inf") if drifted else float(iterations)
-
-    def _true_residual(self, operator: Operator, task: Task, outcome: Outcome) -> float:
-        if outcome.x.any():
-            operator.apply(outcome.x, self._residual)
-            np.subtract(task.rhs, self._residual, out=self._residual)
-        else:
-            self._residual[:] = task.rhs
-        norm = float(self._nrm2(self._residual))
-        outcome.residual = norm / task.scale
-        return norm
 
     def _precondition(self, preconditioner: Applied | None, vector: Vector, out: Vector) -> None:
         if preconditioner is None:

@@ -18,14 +18,12 @@ from scipy.linalg import get_blas_funcs
 
 from equipoise.solvers.linear.harmonic import Cycle, combine
 from equipoise.solvers.linear.operators import Applied, Operator, Vector
-from equipoise.solvers.linear.outcome import Outcome, Task
+from equipoise.solvers.linear.outcome import Outcome, Task, run_to_target, true_residual
+from equipoise.solvers.linear.recycle import Renewal
 from equipoise.solvers.solution import Result
 
 __all__ = ["DeflatedMinres"]
 
-# The space is renewed after a system that took less than this part of the iterations of the one before, as it still
-# gets better, and after one that took more than that multiple of the fewest, as the matrices have drifted.
-_STILL_BETTER, _DRIFTED = 0.97, 1.1
 # So many carried vectors take as long at each step as the step itself.
 _AS_DEAR = 30
 # After so many systems in a row in which keeping a space did not pay, so many are solved without.
@@ -57,8 +55,7 @@ class DeflatedMinres:
         # First column of [C | V] and coefficients of C, where it has not been formed: the next matrix would throw it
         # away.
         self._unformed: tuple[int, Vector] | None = None
-        self._settled = False
-        self._alone = self._before = self._fewest = float("inf")
+        self._renewal, self._alone = Renewal(), float("inf")
         self._losses = self._resting = 0
         names = ("gemv", "gemm", "axpy", "nrm2", "scal")
         self._gemv, self._gemm, self._axpy, self._nrm2, self._scal = get_blas_funcs(names, (self._residual,))
@@ -83,8 +80,8 @@ class DeflatedMinres:
         """Start from this space instead of an empty one."""
         self._count = vectors.shape[1]
         self._space[:, : self._count] = vectors
-        self._unformed, self._stale, self._settled, self._losses, self._resting = None, True, False, 0, 0
-        self._before = self._fewest = float("inf")
+        self._unformed, self._stale, self._losses, self._resting = None, True, 0, 0
+        self._renewal.reset()
 
     def invalidate(self) -> None:
         """Tell that the operator or the preconditioner has changed."""
@@ -96,30 +93,21 @@ class DeflatedMinres:
     def solve(self, operator: Operator, preconditioner: Applied | None, task: Task) -> Outcome:
         """Solve one system and renew the deflation space from it."""
         outcome = Outcome(task.x0.copy())
-        norm = self._true_residual(operator, task, outcome)
+        norm = true_residual(operator, task, outcome, self._residual)
         outcome.history.append(norm / task.scale)
         if norm <= task.target:
             outcome.result = Result.CONVERGED
             return outcome
         carried = self._enter(operator, preconditioner)
-        limit = 0 if self._settled or self._resting else self.stored
-        cycle, attempts = Cycle(self._count, limit, 1.0, self.dtype), 0
-        while outcome.result is Result.MAX_ITERATIONS and outcome.iterations < task.maxiter:
-            before = norm
+        first = 0 if self._renewal.is_settled or self._resting else self.stored
+        cycle = Cycle(self._count, first, 1.0, self.dtype)
+
+        def run(limit: int) -> None:
             self._run(operator, preconditioner, task, outcome, cycle, limit)
-            limit = 0
-            norm = self._true_residual(operator, task, outcome)
-            outcome.history[-1] = norm / task.scale
-            if not np.isfinite(norm):
-                outcome.result, outcome.note = Result.NON_FINITE_OUTPUT, "the residual became not finite"
-                self._count, self._unformed = 0, None
-            elif norm <= task.target:
-                outcome.result = Result.CONVERGED
-            elif outcome.result is Result.MAX_ITERATIONS and norm > 0.5 * before:
-                attempts += 1
-                if attempts == 3:
-                    outcome.result = Result.STAGNATION
-                    outcome.note = f"restarts left the true residual at {norm / task.scale:.1e}"
+
+        run_to_target(run, first, operator, task, outcome, self._residual)
+        if outcome.result is Result.NON_FINITE_OUTPUT:
+            self._drop()
         if self.recycle and outcome.iterations and outcome.result is Result.CONVERGED:
             self._learn(cycle, outcome.iterations, carried)
         return outcome
@@ -130,7 +118,7 @@ class DeflatedMinres:
             self._solved = np.zeros_like(self._images)
         if self._stale and self._resting:
             self._resting -= 1
-            self._count, self._unformed = 0, None
+            self._drop()
         if not (self._stale and self._count):
             self._form_images()
             self._stale = False
@@ -178,16 +166,6 @@ class DeflatedMinres:
         for block in self._images_blocks(self._images, self._solved):
             self._kept(block)[...] = self._gemm(1.0, block[:, start : start + len(coefficients)], coefficients)
         self._orthonormalize()
-
-    def _true_residual(self, operator: Operator, task: Task, outcome: Outcome) -> float:
-        if outcome.x.any():
-            operator.apply(outcome.x, self._residual)
-            np.subtract(task.rhs, self._residual, out=self._residual)
-        else:
-            self._residual[:] = task.rhs
-        norm = float(self._nrm2(self._residual))
-        outcome.residual = norm / task.scale
-        return norm
 
     def _run(
         self,
@@ -295,6 +273,10 @@ class DeflatedMinres:
         else:
             outcome.result, outcome.note = Result.NON_FINITE_OUTPUT, "an inner product became not finite"
 
+    def _drop(self) -> None:
+        """Begin with an empty space again."""
+        self._count, self._unformed = 0, None
+
     def _learn(self, cycle: Cycle, iterations: int, carried: int) -> None:
         """Renew the space as long as that pays, and rest where keeping it does not."""
         if self._resting:
@@ -305,18 +287,13 @@ class DeflatedMinres:
             is_lost = iterations * (1 + self._count / _AS_DEAR) + carried > self._alone
             self._losses = self._losses + 1 if is_lost else 0
         if self._losses == _LOSSES:
-            self._losses, self._resting, self._settled = 0, _REST, False
-            self._count, self._unformed = 0, None
-            self._before = self._fewest = float("inf")
+            self._losses, self._resting = 0, _REST
+            self._renewal.reset()
+            self._drop()
             return
-        better = self._count < self.recycle or iterations < _STILL_BETTER * self._before
-        drifted = iterations > _DRIFTED * self._fewest
-        if cycle.steps > 1 and (better or drifted):
+        is_due = self._renewal.is_due(iterations, is_whole=self._count == self.recycle)
+        if is_due and cycle.steps > 1:
             self._renew(cycle)
-        self._settled = not (better or drifted)
-        self._fewest = float(iterations) if drifted else min(self._fewest, iterations)
-        # After a drift the next system renews in any case.
-        self._before = float("inf") if drifted else float(iterations)
 
     def _renew(self, cycle: Cycle) -> None:
         """Replace U by the harmonic Ritz vectors of smallest value over U and the stored Lanczos vectors."""

@@ -20,7 +20,7 @@ from scipy.linalg import get_blas_funcs
 
 from equipoise.solvers.linear.harmonic import Cycle, combine
 from equipoise.solvers.linear.operators import Applied, Operator, Vector
-from equipoise.solvers.linear.outcome import Outcome, Task
+from equipoise.solvers.linear.outcome import Outcome, Task, true_residual
 from equipoise.solvers.linear.recycle import orthonormalize
 from equipoise.solvers.solution import Result
 
@@ -197,7 +197,7 @@ class GcroDr:
     def solve(self, operator: Operator, preconditioner: Applied | None, task: Task) -> Outcome:
         """Solve one system and renew the recycle space from it."""
         outcome = Outcome(task.x0.copy())
-        norm = self._true_residual(operator, task, outcome)
+        norm = true_residual(operator, task, outcome, self._residual)
         outcome.history.append(norm / task.scale)
         if norm <= task.target:
             outcome.result = Result.CONVERGED
@@ -235,16 +235,6 @@ class GcroDr:
             if self._count and cycles % _PROBE_EVERY == 0:
                 self._probe(operator, preconditioner)
 
-    def _true_residual(self, operator: Operator, task: Task, outcome: Outcome) -> float:
-        if outcome.x.any():
-            operator.apply(outcome.x, self._residual)
-            np.subtract(task.rhs, self._residual, out=self._residual)
-        else:
-            self._residual[:] = task.rhs
-        norm = float(self._nrm2(self._residual))
-        outcome.residual = norm / task.scale
-        return norm
-
     def _cycle(
         self, operator: Operator, preconditioner: Applied | None, task: Task, outcome: Outcome
     ) -> tuple[float, float]:
@@ -275,7 +265,7 @@ class GcroDr:
         else:
             preconditioner.apply(self._step, self._solved)
             outcome.x += self._solved
-        norm = self._true_residual(operator, task, outcome)
+        norm = true_residual(operator, task, outcome, self._residual)
         if cycle.steps:
             outcome.history[-1] = norm / task.scale
         if self.recycle and cycle.steps and np.isfinite(norm):

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from equipoise.solvers.linear.operators import Vector
+import numpy as np
+
+from equipoise.solvers.linear.operators import Operator, Vector
 from equipoise.solvers.solution import Result
 
-__all__ = ["Callback", "Outcome", "Task"]
+__all__ = ["Callback", "Outcome", "Task", "run_to_target", "true_residual"]
 
 Callback: TypeAlias = Callable[[float], object]
 
@@ -61,3 +63,42 @@ class Outcome:
         self.history.append(norm / task.scale)
         if task.callback is not None:
             task.callback(norm / task.scale)
+
+
+def true_residual(operator: Operator, task: Task, outcome: Outcome, residual: Vector) -> float:
+    """Write `b - A x` into `residual`, `(N,)`; its norm, which is entered into the outcome."""
+    if outcome.x.any():
+        operator.apply(outcome.x, residual)
+        np.subtract(task.rhs, residual, out=residual)
+    else:
+        residual[:] = task.rhs
+    norm = float(np.linalg.norm(residual))
+    outcome.residual = norm / task.scale
+    return norm
+
+
+def run_to_target(
+    run: Callable[[int], None], limit: int, operator: Operator, task: Task, outcome: Outcome, residual: Vector
+) -> None:
+    """Run a recursion again from where it ended until the true residual is small enough.
+
+    Args:
+        run: iterates until the residual of its recursion is; called with `limit`, and with 0 from the second time on.
+        residual: `b - A x` on entry and at the end, `(N,)`. Three runs that do not halve it are stagnation.
+    """
+    norm, idle = outcome.residual * task.scale, 0
+    while outcome.result is Result.MAX_ITERATIONS and outcome.iterations < task.maxiter:
+        before = norm
+        run(limit)
+        limit = 0
+        norm = true_residual(operator, task, outcome, residual)
+        outcome.history[-1] = norm / task.scale
+        if not np.isfinite(norm):
+            outcome.result, outcome.note = Result.NON_FINITE_OUTPUT, "the residual became not finite"
+        elif norm <= task.target:
+            outcome.result = Result.CONVERGED
+        elif outcome.result is Result.MAX_ITERATIONS and norm > 0.5 * before:
+            idle += 1
+            if idle == 3:
+                outcome.result = Result.STAGNATION
+                outcome.note = f"restarts left the true residual at {norm / task.scale:.1e}"

@@ -1,5 +1,5 @@
-"""The subspace that one system of a chain leaves to the next, and the dense algebra on tall blocks that both
-recycling solvers share."""
+"""The subspace that one system of a chain leaves to the next, when it is renewed, and the dense algebra on tall blocks
+that recycling solvers share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from scipy.linalg import get_blas_funcs
 
 from equipoise.solvers.linear.operators import Vector
 
-__all__ = ["RecycleSpace", "orthonormalize"]
+__all__ = ["RecycleSpace", "Renewal", "orthonormalize"]
 
 _DEPENDENT = 1e-10
+_STILL_BETTER, _DRIFTED = 0.97, 1.1
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,35 @@ class RecycleSpace:
                 f"the recycle space arose under preconditioner {self.preconditioner!r}, not {preconditioner!r}; "
                 "start with an empty one."
             )
+
+
+class Renewal:
+    """Whether a carried space is worth renewing after each system of a chain.
+
+    It is after one that took less than 0.97 of the iterations of the one before, as the space still gets better, and
+    after one that took more than 1.1 times the fewest so far, as the matrices have drifted.
+
+    Attributes:
+        is_settled: whether the next system need not store what a new space is made from.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all systems."""
+        self.is_settled = False
+        self._before = self._fewest = float("inf")
+
+    def is_due(self, iterations: int, *, is_whole: bool) -> bool:
+        """Enter a system; `is_whole` tells whether the space held as many vectors as it may."""
+        better = not is_whole or iterations < _STILL_BETTER * self._before
+        drifted = iterations > _DRIFTED * self._fewest
+        self._fewest = float(iterations) if drifted else min(self._fewest, iterations)
+        # After a drift the next system renews in any case.
+        self._before = float("inf") if drifted else float(iterations)
+        self.is_settled = not (better or drifted)
+        return not self.is_settled
 
 
 def orthonormalize(block: Vector, *followers: Vector) -> int:
