@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 from linear_families import darcy_matrix
 
-from equipoise.solvers.linear.deflated_cg import DeflatedCg
+from equipoise.solvers.linear.deflated_cg import DeflatedCg, natural_stored
 from equipoise.solvers.linear.operators import as_operator
 from equipoise.solvers.linear.outcome import Outcome, Task
 from equipoise.solvers.linear.preconditioners import build
@@ -203,3 +203,9 @@ def test_a_space_that_no_longer_gets_better_is_kept_until_the_matrices_drift() -
     assert drifted[0] > 1.1 * min(counts)
     assert drifted[-1] < 0.9 * drifted[0]
     assert not np.array_equal(engine.vectors, settled)
+
+
+@pytest.mark.parametrize(("size", "stored"), [(100, 200), (41_000, 200), (42_000, 199), (100_000, 83), (10**7, 40)])
+def test_as_many_directions_are_stored_as_128_mib_hold(size: int, stored: int) -> None:
+    assert natural_stored(size, float) == stored
+    assert natural_stored(size, complex) == max(40, min(200, 2**27 // (32 * size)))

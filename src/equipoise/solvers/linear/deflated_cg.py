@@ -23,11 +23,11 @@ __all__ = ["DeflatedCg", "natural_stored"]
 
 # Search directions kept where nothing is said: on families in the plane 200 took 10 to 30 % less time than 40, as long
 # as they and their images take no more than this.
-_FEWEST_STORED, _MOST_STORED, _STORED_BYTES = 40, 200, 2**28
+_FEWEST_STORED, _MOST_STORED, _STORED_BYTES = 40, 200, 2**27
 
 
 def natural_stored(size: int, dtype: Any) -> int:
-    """Search directions to store for so many unknowns: 40 to 200, within 256 MiB beyond the first 40."""
+    """Search directions to store for so many unknowns: 40 to 200, within 128 MiB beyond the first 40."""
     return max(_FEWEST_STORED, min(_MOST_STORED, _STORED_BYTES // (2 * size * np.dtype(dtype).itemsize)))
 
 

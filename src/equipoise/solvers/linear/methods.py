@@ -49,7 +49,7 @@ class DeflatedCG:
 
     Attributes:
         recycle: k, vectors carried. stored: first search directions of each system from which the next space is drawn;
-            `None`: 40 to 200, within 256 MiB beyond the first 40.
+            `None`: 40 to 200, within 128 MiB beyond the first 40.
     """
 
     recycle: int = 20
