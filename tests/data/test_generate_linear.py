@@ -21,7 +21,7 @@ from equipoise.data.solver_choice import SolverChoice, choose_solver
 from equipoise.data.thread_executor import ThreadExecutor
 from equipoise.errors import ConvergenceError, FormatError
 from equipoise.problems import Darcy, Helmholtz, Poisson
-from equipoise.problems.registry import PROBLEMS, NamedProblem
+from equipoise.problems.registry import PROBLEMS, NamedProblem, make_problem
 from equipoise.solvers.linear import pyamg_is_available
 
 OPTIONS = {"resolution": 25}
@@ -48,6 +48,21 @@ def test_sample_is_the_same_in_any_order_to_ten_tolerances(name: str, family: An
         # The residual bounds the error up to the condition; 10 tolerances hold for these families by far.
         errors = np.abs(solved.outputs - exact[rows]).max(axis=(1, 2, 3)) / np.abs(exact[rows]).max(axis=(1, 2, 3))
         assert errors.max() < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("family", "words"),
+    [
+        (Darcy(**OPTIONS), "skr (DeflatedCG + ic)"),
+        (Helmholtz(**OPTIONS, frequency=9.0), "skr (DeflatedMINRES + ssor)"),
+        # On so few points the diagonal, 4 / h^2 - k^2, is negative.
+        (Helmholtz(resolution=7, frequency=40.0), "skr (GCRODR + ilu)"),
+        (make_problem("darcy-published", resolution=25), "skr (GCRODR + ilu)"),
+    ],
+    ids=["positive definite", "symmetric", "negative diagonal", "general"],
+)
+def test_recycling_suits_the_matrices(family: Any, words: str) -> None:
+    assert str(make_recipe("skr", family)) == words
 
 
 @pytest.mark.parametrize("executor", [SerialExecutor(), ThreadExecutor(2)], ids=["serial", "threads"])

@@ -22,6 +22,7 @@ from equipoise.solvers.linear import (
     GCRODR,
     GMRES,
     DeflatedCG,
+    DeflatedMINRES,
     Direct,
     LinearState,
     Neighbour,
@@ -70,7 +71,8 @@ def make_recipe(name: str, problem: LinearProblem) -> Recipe:
     """The recipe of this name for a family.
 
     `direct` is a sparse factorisation with its analysis kept; `gmres` GMRES(40) with SSOR or, where definiteness is not
-    known, ILU; `skr` GCRO-DR(40, 20) with ILU or, for positive definite families, deflated CG(20) with IC; `amg` and
+    known, ILU; `skr` GCRO-DR(40, 20) with ILU or, for positive definite families, deflated CG(20) with IC and, for
+    symmetric ones with a positive diagonal, deflated MINRES(20) with SSOR, which is positive definite then; `amg` and
     `reuse` CG or GMRES(40) with smoothed aggregation or a neighbour's factorisation; `spectral` CG with the fast
     Laplace inverse (scaled by the diagonal where that takes fewer iterations on the first sample).
 
@@ -86,8 +88,11 @@ def make_recipe(name: str, problem: LinearProblem) -> Recipe:
         case "gmres":
             return Recipe(name, GMRES(40), simple)
         case "skr":
-            recycling: Method = DeflatedCG() if definite else GCRODR(40, 20)
-            return Recipe(name, recycling, "ic" if definite else simple, learns=True)
+            if definite:
+                return Recipe(name, DeflatedCG(), "ic", learns=True)
+            if problem.is_symmetric and _has_positive_diagonal(problem):
+                return Recipe(name, DeflatedMINRES(), "ssor", learns=True)
+            return Recipe(name, GCRODR(40, 20), simple, learns=True)
         case "amg":
             if not pyamg_is_available():
                 raise ValueError("solver 'amg' needs pyamg; install equipoise[amg].")
@@ -102,6 +107,12 @@ def make_recipe(name: str, problem: LinearProblem) -> Recipe:
                 )
             return Recipe(name, CG(), _sines(problem))
     raise ValueError(f"solver {name!r} is unknown; use auto or one of {', '.join(SOLVERS)}.")
+
+
+def _has_positive_diagonal(problem: LinearProblem) -> bool:
+    """Whether the matrix of one sample, always the same, is real and has."""
+    matrix, _ = problem.assemble(problem.sample(1, torch.Generator().manual_seed(0))[0])
+    return matrix.dtype.kind == "f" and bool((matrix.diagonal() > 0).all())
 
 
 def _sines(problem: LinearProblem) -> SineTransform:
