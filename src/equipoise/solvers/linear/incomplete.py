@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from equipoise.errors import ConvergenceError
 from equipoise.solvers.linear.operators import Vector
+from equipoise.solvers.linear.pattern import KeptPattern
 
 __all__ = ["UpperTriangle", "ZeroFillPattern"]
 
@@ -43,21 +44,17 @@ def _ranges(indptr: Index, rows: Index) -> tuple[Index, Index]:
     return start[owner] + offset, owner
 
 
-class UpperTriangle:
+class UpperTriangle(KeptPattern):
     """Where the entries of a pattern's upper triangle stand, and their mirror images below the diagonal."""
 
     def __init__(self, matrix: sp.csr_array) -> None:
-        self._indptr, self._indices = matrix.indptr, matrix.indices
+        super().__init__(matrix)
         numbers = np.arange(1, matrix.nnz + 1, dtype=np.int64)
         upper = sp.triu(sp.csr_array((numbers, matrix.indices, matrix.indptr), shape=matrix.shape), format="csr")
         full = sp.csr_array(upper + sp.triu(upper, k=1, format="csr").T)
         full.sort_indices()
         self._full, self._source = full, full.data - 1
         self._below = full.indices < np.repeat(np.arange(full.shape[0]), np.diff(full.indptr))
-
-    def matches(self, matrix: sp.csr_array) -> bool:
-        """Whether the matrix has this pattern."""
-        return np.array_equal(matrix.indptr, self._indptr) and np.array_equal(matrix.indices, self._indices)
 
     def mirrored(self, matrix: sp.csr_array) -> sp.csr_array:
         """The Hermitian matrix with the matrix's upper triangle; the matrix itself where it is Hermitian."""
@@ -67,7 +64,7 @@ class UpperTriangle:
         return sp.csr_array((values, self._full.indices, self._full.indptr), shape=matrix.shape)
 
 
-class ZeroFillPattern:
+class ZeroFillPattern(KeptPattern):
     """The steps of incomplete LU without fill for one pattern of compressed rows with sorted columns.
 
     Raises:
@@ -75,8 +72,8 @@ class ZeroFillPattern:
     """
 
     def __init__(self, matrix: sp.csr_array) -> None:
+        super().__init__(matrix)
         self.size = matrix.shape[0]
-        self.indptr, self.indices = matrix.indptr, matrix.indices
         row = np.repeat(np.arange(self.size, dtype=np.int64), np.diff(self.indptr))
         column = self.indices.astype(np.int64)
         key = row * self.size + column
@@ -112,10 +109,6 @@ class ZeroFillPattern:
         self._factor, self._source = self._pivots[owner[kept]], above.data[position[kept]].astype(np.int64)
         self._target = target[kept]
         self._updates = np.searchsorted(owner[kept], self._bounds)
-
-    def matches(self, matrix: sp.csr_array) -> bool:
-        """Whether the matrix has this pattern."""
-        return np.array_equal(matrix.indptr, self.indptr) and np.array_equal(matrix.indices, self.indices)
 
     def factorize(self, data: Vector, *, positive: bool) -> tuple[sp.csr_array, sp.csr_array]:
         """Unit lower and upper factor for these values, diagonals stored.

@@ -1,4 +1,4 @@
-"""One sparsity pattern shared by a whole family of symmetric matrices, and the map from element entries to it."""
+"""Sparsity patterns that a whole family of matrices shares, and the map from element entries to a symmetric one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-__all__ = ["SymmetricPattern"]
+__all__ = ["KeptPattern", "SymmetricPattern"]
+
+
+class KeptPattern:
+    """The pattern of compressed rows that an analysis was made for."""
+
+    def __init__(self, matrix: sp.csr_array) -> None:
+        self.indptr, self.indices, self.shape = matrix.indptr, matrix.indices, matrix.shape
+
+    def matches(self, matrix: sp.csr_array) -> bool:
+        """Whether the matrix has this pattern."""
+        return np.array_equal(matrix.indptr, self.indptr) and np.array_equal(matrix.indices, self.indices)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from equipoise.errors import ConvergenceError
 from equipoise.solvers.linear.direct_family import DirectSolver
 from equipoise.solvers.linear.incomplete import UpperTriangle, ZeroFillPattern
 from equipoise.solvers.linear.operators import Operator, Vector
+from equipoise.solvers.linear.pattern import KeptPattern
 from equipoise.solvers.linear.triangular import TriangularSolver, pyamg_is_available
 
 __all__ = [
@@ -259,11 +260,11 @@ class _Jacobi(Preconditioner):
         np.multiply(vector, self._inverse, out=out)
 
 
-class _Triangles:
+class _Triangles(KeptPattern):
     """Where the two triangles of a pattern stand in it, diagonal included, so that they need not be sought again."""
 
     def __init__(self, matrix: sp.csr_array) -> None:
-        self._indptr, self._indices, self._shape = matrix.indptr, matrix.indices, matrix.shape
+        super().__init__(matrix)
         row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
         self._kept = {
             lower: np.nonzero(row >= matrix.indices if lower else row <= matrix.indices)[0] for lower in (True, False)
@@ -274,16 +275,12 @@ class _Triangles:
             on_diagonal = np.nonzero(row[kept] == matrix.indices[kept])[0]
             self._parts[lower] = (matrix.indices[kept], starts.astype(matrix.indptr.dtype), on_diagonal)
 
-    def matches(self, matrix: sp.csr_array) -> bool:
-        """Whether the matrix has this pattern."""
-        return np.array_equal(matrix.indptr, self._indptr) and np.array_equal(matrix.indices, self._indices)
-
     def triangle(self, matrix: sp.csr_array, diagonal: Vector, *, lower: bool) -> sp.csr_array:
         """One triangle of the matrix with another diagonal."""
         indices, starts, on_diagonal = self._parts[lower]
         data = matrix.data[self._kept[lower]]
         data[on_diagonal] = diagonal
-        return sp.csr_array((data, indices, starts), shape=self._shape)
+        return sp.csr_array((data, indices, starts), shape=self.shape)
 
 
 class _Relaxation(Preconditioner):
