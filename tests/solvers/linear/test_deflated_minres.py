@@ -157,6 +157,22 @@ def test_carrying_rests_where_it_does_not_pay() -> None:
     assert engine.vectors.shape[1] == 0
 
 
+@pytest.mark.parametrize("is_same", [False, True])
+def test_a_space_is_tried_again_after_a_rest(is_same: bool) -> None:
+    matrix = _indefinite(12)
+    engine, sizes = DeflatedMinres(144, float, recycle=4, stored=20), []
+    engine._alone = 1.0  # as if nothing could be better than no space
+    _solve(engine, matrix, _rhs(144))
+    engine._alone = 1.0
+    for seed in range(14):
+        if not is_same:
+            engine.invalidate()
+        _solve(engine, matrix, _rhs(144, seed))
+        sizes.append(engine.vectors.shape[1])
+    # Two losses, nine systems without, then a space again.
+    assert sizes == [4, *[0] * 10, 4, 4, *sizes[13:]]
+
+
 def test_an_indefinite_preconditioner_and_values_that_are_not_finite_are_named() -> None:
     matrix = _indefinite(10)
     sign = np.where(np.arange(100) % 3 == 0, -1.0, 1.0)
@@ -164,6 +180,9 @@ def test_an_indefinite_preconditioner_and_values_that_are_not_finite_are_named()
     outcome = _solve(engine, matrix, np.where(sign < 0, 1.0, 0.0), preconditioner=lambda v: sign * v)
     assert outcome.result is Result.BREAKDOWN
     assert "preconditioner is not positive definite" in outcome.note
+    engine.set_vectors(np.eye(100)[:, :4])
+    outcome = _solve(engine, matrix, np.where(sign < 0, 1.0, 0.0), preconditioner=lambda v: -np.abs(sign) * v)
+    assert outcome.result is Result.BREAKDOWN
     outcome = _solve(engine, matrix, _rhs(100), preconditioner=lambda v: np.nan * v)
     assert outcome.result is Result.NON_FINITE_OUTPUT
     assert _solve(engine, matrix, _rhs(100)).result is Result.CONVERGED

@@ -116,9 +116,7 @@ class DeflatedMinres:
         """Make U, C and M^-1 C those of this operator; the number of vectors whose images that took."""
         if preconditioner is not None and self._solved is self._images:
             self._solved = np.zeros_like(self._images)
-        if self._stale and self._resting:
-            self._resting -= 1
-            self._drop()
+        self._resting = max(self._resting - 1, 0)
         if not (self._stale and self._count):
             self._form_images()
             self._stale = False
@@ -143,6 +141,9 @@ class DeflatedMinres:
                 return
             values, vectors = np.linalg.eigh((gram + gram.conj().T) / (2 * np.outer(length, length)))
             good = values > _DEPENDENT * values[-1]
+            if not good.any():
+                self._count = 0
+                return
             change = np.asfortranarray(vectors[:, good] / (length[:, None] * np.sqrt(values[good])))
             space = self._gemm(1.0, self._space[:, : self._count], change)
             parts = [self._gemm(1.0, part, change) for part in self._images_blocks(images, solved)]
