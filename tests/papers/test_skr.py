@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from equipoise.papers import Settings, load
-from equipoise.papers.skr_chains import gcrotmk, run_chain
+from equipoise.papers.skr import _by_turns
+from equipoise.papers.skr_chains import Chain, gcrotmk, run_chain
 from equipoise.papers.skr_grid import GRIDS, PRECONDITIONERS, PUBLISHED
 from equipoise.problems.elliptic import Darcy
 from equipoise.solvers.linear import CG, GCRODR, Direct
@@ -45,6 +46,37 @@ def test_chains_count_products_that_carry_and_name_what_cannot_be_had() -> None:
             np.testing.assert_allclose(answer, exact, rtol=1e-6, atol=1e-9)
     # Restricted Schwarz is not symmetric.
     assert run_chain(systems, CG(), PRECONDITIONERS["ASM"], rtol=1e-9) is None
+
+
+@pytest.mark.parametrize(("theirs", "runs"), [(1.5, 3), (1.05, 9), (0.9, 9), (0.5, 3)])
+def test_chains_near_each_other_are_run_more_often_and_the_median_counts(theirs: float, runs: int) -> None:
+    counts = {"sorted": 0, "gcrotmk": 0, "deflated_cg": 0}
+
+    def method(name: str, seconds: float):
+        def run() -> Chain | None:
+            counts[name] += 1
+            # The second run of each is disturbed.
+            return Chain(seconds=[10.0 if counts[name] == 2 else seconds])
+
+        return run
+
+    methods = {"sorted": method("sorted", 1.0), "gcrotmk": method("gcrotmk", theirs), "deflated_cg": lambda: None}
+    found = _by_turns(methods)
+    assert (counts["sorted"], counts["gcrotmk"]) == (runs, runs)
+    assert found["sorted"].total() == 1.0
+    assert found["gcrotmk"].total() == theirs
+    assert found["deflated_cg"] is None
+
+
+def test_a_chain_that_takes_seconds_runs_once() -> None:
+    counts = []
+
+    def slow() -> Chain:
+        counts.append(1)
+        return Chain(seconds=[3.0])
+
+    assert _by_turns({"sorted": slow, "gcrotmk": lambda: Chain(seconds=[0.1])})["sorted"].total() == 3.0
+    assert len(counts) == 1
 
 
 @pytest.mark.parametrize("scale", ["cpu", "gpu"])

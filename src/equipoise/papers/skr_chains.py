@@ -37,6 +37,10 @@ class Chain:
     converged: list[bool] = field(default_factory=list)
     answers: list[Array] = field(default_factory=list)
 
+    def total(self) -> float:
+        """Seconds of the whole chain."""
+        return sum(self.seconds)
+
     def summary(self, *, after: int = 0) -> dict[str, float | int]:
         """Means over the systems from number `after` on, as plain values."""
         rows: dict[str, Sequence[float]] = {

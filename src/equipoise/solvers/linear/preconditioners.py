@@ -346,12 +346,34 @@ class _BlockJacobi(Preconditioner):
     def __init__(self, operator: Operator, options: BlockJacobi) -> None:
         self.name = f"block_jacobi({options.blocks}, {options.overlap}, {options.inner})"
         self._options = options
-        self._rows = np.zeros(0, dtype=np.int64)
-        self._pattern: ZeroFillPattern | None = None
+        self._analysed: KeptPattern | None = None
+        self._middle, self._result = (np.zeros(0, dtype=operator.dtype) for _ in range(2))
         self.update(operator)
 
-    def _choose_rows(self, matrix: sp.csr_array) -> None:
-        """Rows of each block, its neighbours included, and the places of the rows that it owns."""
+    def _analyse(self, matrix: sp.csr_array) -> None:
+        """Choose the rows of each block, their order, and where in the matrix their entries stand."""
+        rows, owned, block = self._choose_rows(matrix)
+        numbers = sp.csr_array((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
+        parts = sp.coo_array(numbers[rows][:, rows] if self._options.overlap else numbers)
+        inside = block[parts.row] == block[parts.col]
+        entries, row, column = parts.data[inside], parts.row[inside], parts.col[inside]
+        place = np.arange(len(rows))
+        if self._options.inner == "lu":
+            # The order is found once: SuperLU would find it anew for each matrix.
+            place = _superlu(
+                sp.csc_array((matrix.data[entries], (row, column)), shape=parts.shape), "MMD_AT_PLUS_A"
+            ).perm_c
+        kind = sp.csc_array if self._options.inner == "lu" else sp.csr_array
+        self._blocks = kind((entries + 1.0, (place[row], place[column])), shape=parts.shape)
+        self._blocks.sort_indices()
+        self._source = np.rint(self._blocks.data).astype(np.int64) - 1
+        self._gather, self._scatter = rows[np.argsort(place)], place[owned]
+        if self._options.inner == "ilu":
+            self._pattern = ZeroFillPattern(self._blocks)
+        self._analysed = KeptPattern(matrix)
+
+    def _choose_rows(self, matrix: sp.csr_array) -> tuple[Vector, Vector, Vector]:
+        """Rows of each block, its neighbours included, whether it owns them, and the number of the block."""
         size, options = matrix.shape[0], self._options
         pattern = sp.csr_array((np.ones(matrix.nnz, dtype=np.int8), matrix.indices, matrix.indptr), shape=matrix.shape)
         rows, owned, blocks = [], [], []
@@ -364,34 +386,30 @@ class _BlockJacobi(Preconditioner):
             rows.append(members)
             owned.append((members >= own[0]) & (members <= own[-1]))
             blocks.append(np.full(len(members), block))
-        self._rows, self._owned, self._block = (np.concatenate(part) for part in (rows, owned, blocks))
+        return np.concatenate(rows), np.concatenate(owned), np.concatenate(blocks)
 
     def update(self, operator: Operator, iterations: int | None = None) -> None:
         matrix = _matrix(operator)
-        if len(self._rows) == 0:
-            self._choose_rows(matrix)
-        parts = sp.coo_array(matrix[self._rows][:, self._rows] if self._options.overlap else matrix)
-        inside = self._block[parts.row] == self._block[parts.col]
-        blocks = sp.csr_array((parts.data[inside], (parts.row[inside], parts.col[inside])), shape=parts.shape)
-        blocks.sort_indices()
+        if self._analysed is None or not self._analysed.matches(matrix):
+            self._analyse(matrix)
+        values = matrix.data[self._source]
         if self._options.inner == "lu":
-            self._lu = _superlu(blocks)
+            blocks = sp.csc_array((values, self._blocks.indices, self._blocks.indptr), shape=self._blocks.shape)
+            self._lu = _superlu(blocks, "NATURAL")
             return
-        if self._pattern is None or not self._pattern.matches(blocks):
-            self._pattern = ZeroFillPattern(blocks)
-        lower, upper = self._pattern.factorize(blocks.data, positive=False)
+        lower, upper = self._pattern.factorize(values, positive=False)
         self._lower, self._upper = TriangularSolver(lower, lower=True), TriangularSolver(upper, lower=False)
-        self._middle, self._result = (np.zeros(len(self._rows), dtype=operator.dtype) for _ in range(2))
+        self._middle, self._result = (np.zeros(len(self._gather), dtype=operator.dtype) for _ in range(2))
 
     def apply(self, vector: Vector, out: Vector) -> None:
-        gathered = vector[self._rows] if self._options.overlap else np.ascontiguousarray(vector)
+        gathered = vector[self._gather]
         if self._options.inner == "lu":
             result = self._lu.solve(gathered)
         else:
             self._lower.solve(gathered, self._middle)
             self._upper.solve(self._middle, self._result)
             result = self._result
-        out[...] = result[self._owned]
+        np.take(result, self._scatter, out=out)
 
 
 class _Multigrid(Preconditioner):
@@ -445,10 +463,10 @@ class _Neighbour(Preconditioner):
         self._solve_seconds += time.perf_counter() - began
 
 
-def _superlu(matrix: sp.csr_array) -> spla.SuperLU:
-    """SuperLU ordered by the symmetrised pattern, which suits the matrices of grids and meshes."""
+def _superlu(matrix: sp.csc_array, order: str) -> spla.SuperLU:
+    """SuperLU in an order that suits the matrices of grids and meshes, whose pivots stand on the diagonal mostly."""
     try:
-        return spla.splu(sp.csc_array(matrix), permc_spec="MMD_AT_PLUS_A")
+        return spla.splu(matrix, permc_spec=order, diag_pivot_thresh=0.1, options={"SymmetricMode": True})
     except RuntimeError as error:
         raise ConvergenceError(
             f"a block of the preconditioner is singular ({error}); use another preconditioner."
