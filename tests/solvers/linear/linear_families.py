@@ -1,9 +1,15 @@
-"""Families of matrices on which the linear solvers are tested."""
+"""Families of matrices on which the linear solvers are tested, and one solve by an engine."""
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+
+from equipoise.solvers.linear.deflated_cg import DeflatedCg
+from equipoise.solvers.linear.deflated_minres import DeflatedMinres
+from equipoise.solvers.linear.operators import as_operator
+from equipoise.solvers.linear.outcome import Outcome, Task
+from equipoise.solvers.linear.preconditioners import build
 
 
 def darcy_matrix(side: int, *, seed: int = 0, contrast: float = 1.0, step: float = 0.0) -> sp.csr_array:
@@ -44,3 +50,19 @@ def convection_matrix(side: int, *, speed: float = 0.4, seed: int = 0) -> sp.csr
     matrix = sp.csr_array(darcy_matrix(side, seed=seed) + sp.kron(sp.eye_array(side), wind))
     matrix.sort_indices()
     return matrix
+
+
+def solve_once(
+    engine: DeflatedCg | DeflatedMinres,
+    matrix: sp.csr_array,
+    rhs: np.ndarray,
+    *,
+    preconditioner=None,
+    rtol=1e-10,
+    maxiter=2000,
+) -> Outcome:
+    """One system from a zero guess, by an engine that goes on with what it has kept."""
+    operator = as_operator(matrix)
+    norm = float(np.linalg.norm(rhs))
+    task = Task(rhs, np.zeros_like(rhs), rtol * norm, norm, maxiter)
+    return engine.solve(operator, build(preconditioner, operator), task)

@@ -6,22 +6,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
-from linear_families import darcy_matrix
+from linear_families import darcy_matrix, solve_once
 
 from equipoise.solvers.linear.deflated_cg import DeflatedCg, natural_stored
 from equipoise.solvers.linear.operators import as_operator
-from equipoise.solvers.linear.outcome import Outcome, Task
+from equipoise.solvers.linear.outcome import Task
 from equipoise.solvers.linear.preconditioners import build
 from equipoise.solvers.solution import Result
-
-
-def _solve(
-    engine: DeflatedCg, matrix: sp.csr_array, rhs: np.ndarray, *, preconditioner=None, rtol=1e-10, maxiter=2000
-) -> Outcome:
-    operator = as_operator(matrix)
-    norm = float(np.linalg.norm(rhs))
-    task = Task(rhs, np.zeros_like(rhs), rtol * norm, norm, maxiter)
-    return engine.solve(operator, build(preconditioner, operator), task)
 
 
 def _rhs(size: int, seed: int = 1) -> np.ndarray:
@@ -46,7 +37,7 @@ def test_without_a_space_the_iterates_are_those_of_scipys_cg(preconditioner: str
     iterates: list[np.ndarray] = []
     spla.cg(matrix, rhs, rtol=1e-10, M=applied, callback=lambda x: iterates.append(x.copy()))
     for steps in (1, 7, len(iterates) - 1):
-        ours = _solve(
+        ours = solve_once(
             DeflatedCg(324, float, recycle=0, stored=0),
             matrix,
             rhs,
@@ -63,14 +54,14 @@ def test_exact_eigenvectors_leave_cg_on_the_rest_of_the_spectrum() -> None:
     rhs = _rhs(196)
     engine = DeflatedCg(196, float, recycle=6, stored=10)
     engine.set_vectors(vectors[:, :6])
-    deflated = _solve(engine, matrix, rhs)
+    deflated = solve_once(engine, matrix, rhs)
     rest = vectors[:, 6:] * values[6:] @ vectors[:, 6:].T
     projected = vectors[:, 6:] @ (vectors[:, 6:].T @ rhs)
     norm = float(np.linalg.norm(rhs))
     plain = DeflatedCg(196, float, recycle=0, stored=0)
     task = Task(projected, np.zeros_like(rhs), 1e-10 * norm, norm, 2000)
     assert plain.solve(as_operator(rest), None, task).iterations == deflated.iterations
-    assert _solve(plain, matrix, rhs).iterations > deflated.iterations + 5
+    assert solve_once(plain, matrix, rhs).iterations > deflated.iterations + 5
 
 
 def test_error_falls_in_the_energy_norm_at_every_step() -> None:
@@ -82,7 +73,7 @@ def test_error_falls_in_the_energy_norm_at_every_step() -> None:
     for steps in range(1, 40):
         engine = DeflatedCg(196, float, recycle=5, stored=10)
         engine.set_vectors(space)
-        error = _solve(engine, matrix, rhs, rtol=1e-14, maxiter=steps).x - exact
+        error = solve_once(engine, matrix, rhs, rtol=1e-14, maxiter=steps).x - exact
         errors.append(float(error @ (matrix @ error)))
     assert (np.diff(errors) < 0).all()
 
@@ -91,7 +82,7 @@ def test_the_carried_space_holds_the_slowest_eigenvectors_of_the_preconditioned_
     matrix = darcy_matrix(16, seed=1)
     engine = DeflatedCg(256, float, recycle=10, stored=30)
     for seed in range(4):
-        _solve(engine, matrix, _rhs(256, seed), preconditioner="jacobi")
+        solve_once(engine, matrix, _rhs(256, seed), preconditioner="jacobi")
     root = np.sqrt(matrix.diagonal())
     vectors = np.linalg.eigh(matrix.toarray() / np.outer(root, root))[1][:, :6] / root[:, None]
     vectors /= np.linalg.norm(vectors, axis=0)
@@ -105,8 +96,8 @@ def test_a_chain_of_near_matrices_ends_below_half_of_the_iterations_of_cg() -> N
     for step in range(8):
         matrix = darcy_matrix(40, seed=4, step=0.02 * step)
         carried.invalidate()
-        counts.append(_solve(carried, matrix, rhs, preconditioner="ssor", rtol=1e-7).iterations)
-    alone = _solve(DeflatedCg(1600, float, recycle=0, stored=0), matrix, rhs, preconditioner="ssor", rtol=1e-7)
+        counts.append(solve_once(carried, matrix, rhs, preconditioner="ssor", rtol=1e-7).iterations)
+    alone = solve_once(DeflatedCg(1600, float, recycle=0, stored=0), matrix, rhs, preconditioner="ssor", rtol=1e-7)
     assert counts[0] == pytest.approx(alone.iterations, abs=3)
     assert counts[-1] < 0.5 * alone.iterations
 
@@ -118,14 +109,14 @@ def test_hermitian_complex_matrices_are_solved() -> None:
     engine = DeflatedCg(60, complex, recycle=5, stored=10)
     for seed in range(3):
         rhs = _rhs(60, seed) + 1j * _rhs(60, seed + 10)
-        outcome = _solve(engine, matrix, rhs)
+        outcome = solve_once(engine, matrix, rhs)
         assert outcome.result is Result.CONVERGED
         np.testing.assert_allclose(matrix @ outcome.x, rhs, atol=1e-8)
 
 
 def test_a_direction_of_negative_energy_is_named() -> None:
     matrix = sp.csr_array(darcy_matrix(10) - 0.5 * sp.eye_array(100))
-    outcome = _solve(DeflatedCg(100, float, recycle=4, stored=8), matrix, _rhs(100))
+    outcome = solve_once(DeflatedCg(100, float, recycle=4, stored=8), matrix, _rhs(100))
     assert outcome.result is Result.BREAKDOWN
     assert outcome.note.startswith("p.A p = -")
     assert "matrix is not positive definite" in outcome.note
@@ -146,7 +137,7 @@ def test_a_space_that_is_useless_for_the_next_matrix_is_dropped() -> None:
     matrix = darcy_matrix(10)
     engine = DeflatedCg(100, float, recycle=4, stored=8)
     engine.set_vectors(np.zeros((100, 4)))
-    outcome = _solve(engine, matrix, _rhs(100))
+    outcome = solve_once(engine, matrix, _rhs(100))
     assert outcome.result is Result.CONVERGED
 
 
@@ -166,7 +157,7 @@ def test_the_same_matrix_needs_no_products_to_carry_its_space() -> None:
 def test_the_small_matrices_from_scalars_are_those_of_the_long_vectors() -> None:
     matrix = darcy_matrix(20, seed=3)
     engine = DeflatedCg(400, float, recycle=6, stored=12)
-    _solve(engine, matrix, _rhs(400, 0), preconditioner="jacobi")
+    solve_once(engine, matrix, _rhs(400, 0), preconditioner="jacobi")
     engine.invalidate()
     kept = engine.vectors
     seen = {}
@@ -175,7 +166,7 @@ def test_the_small_matrices_from_scalars_are_those_of_the_long_vectors() -> None
         seen["curvature"] = steps.curvature(np.zeros((6, 6)))
 
     engine._renew = keep
-    _solve(engine, matrix, _rhs(400, 1), preconditioner="jacobi")
+    solve_once(engine, matrix, _rhs(400, 1), preconditioner="jacobi")
     images = engine._images[:, : 6 + 12]
     exact = images.T @ (images / matrix.diagonal()[:, None])
     exact[:6, :6] = 0
@@ -192,7 +183,7 @@ def test_a_space_that_no_longer_gets_better_is_kept_until_the_matrices_drift() -
     def step(contrast: float) -> int:
         engine.invalidate()
         matrix = darcy_matrix(30, seed=4, contrast=contrast)
-        return _solve(engine, matrix, np.ones(900), preconditioner="ssor", rtol=1e-8).iterations
+        return solve_once(engine, matrix, np.ones(900), preconditioner="ssor", rtol=1e-8).iterations
 
     counts = [step(1.0) for _ in range(8)]
     settled = engine.vectors

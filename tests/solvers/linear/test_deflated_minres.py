@@ -6,28 +6,18 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
-from linear_families import darcy_matrix
+from linear_families import darcy_matrix, solve_once
 
 from equipoise.solvers.linear import MINRES, DeflatedMINRES, prepare, solve
 from equipoise.solvers.linear.deflated_minres import DeflatedMinres
 from equipoise.solvers.linear.operators import as_operator
-from equipoise.solvers.linear.outcome import Outcome, Task
-from equipoise.solvers.linear.preconditioners import build
+from equipoise.solvers.linear.outcome import Task
 from equipoise.solvers.solution import Result
 
 
 def _indefinite(side: int, shift: float = 0.35, **options: float) -> sp.csr_array:
     """Darcy's matrix moved to the left, with a few negative eigenvalues."""
     return sp.csr_array(darcy_matrix(side, **options) - shift * sp.eye_array(side * side))
-
-
-def _solve(
-    engine: DeflatedMinres, matrix: sp.csr_array, rhs: np.ndarray, *, preconditioner=None, rtol=1e-10, maxiter=2000
-) -> Outcome:
-    operator = as_operator(matrix)
-    norm = float(np.linalg.norm(rhs))
-    task = Task(rhs, np.zeros_like(rhs), rtol * norm, norm, maxiter)
-    return engine.solve(operator, build(preconditioner, operator), task)
 
 
 def _rhs(size: int, seed: int = 1) -> np.ndarray:
@@ -57,15 +47,15 @@ def test_exact_eigenvectors_leave_minres_on_the_rest_of_the_spectrum() -> None:
     rhs = _rhs(196)
     engine = DeflatedMinres(196, float, recycle=6, stored=10)
     engine.set_vectors(known)
-    deflated = _solve(engine, matrix, rhs)
+    deflated = solve_once(engine, matrix, rhs)
     norm = float(np.linalg.norm(rhs))
     plain = DeflatedMinres(196, float, recycle=0, stored=0)
     task = Task(rest @ (rest.T @ rhs), np.zeros_like(rhs), 1e-10 * norm, norm, 2000)
     remaining = as_operator(rest * values[order[6:]] @ rest.T)
     assert plain.solve(remaining, None, task).iterations == deflated.iterations
-    assert _solve(plain, matrix, rhs).iterations > deflated.iterations + 5
+    assert solve_once(plain, matrix, rhs).iterations > deflated.iterations + 5
     engine.set_vectors(known)
-    assert _solve(engine, matrix, known @ np.arange(1.0, 7.0)).iterations == 0
+    assert solve_once(engine, matrix, known @ np.arange(1.0, 7.0)).iterations == 0
 
 
 @pytest.mark.parametrize("preconditioner", [None, "jacobi"])
@@ -81,7 +71,7 @@ def test_residual_falls_in_the_norm_of_the_preconditioner_at_every_step(precondi
         engine = DeflatedMinres(144, float, recycle=5, stored=10)
         engine.set_vectors(space)
         residual = (
-            rhs - matrix @ _solve(engine, matrix, rhs, rtol=1e-14, maxiter=steps, preconditioner=preconditioner).x
+            rhs - matrix @ solve_once(engine, matrix, rhs, rtol=1e-14, maxiter=steps, preconditioner=preconditioner).x
         )
         norms.append(float(residual @ (weight * residual)))
     assert (np.diff(norms) <= 1e-12 * norms[0]).all()
@@ -97,7 +87,7 @@ def test_space_keeps_its_images_orthonormal_in_the_preconditioner(preconditioner
         matrix = sp.csr_array(turned @ matrix @ turned.conj())
     engine = DeflatedMinres(196, kind, recycle=6, stored=40)
     for seed in range(3):
-        outcome = _solve(engine, matrix, _rhs(196, seed).astype(kind), preconditioner=preconditioner, rtol=1e-9)
+        outcome = solve_once(engine, matrix, _rhs(196, seed).astype(kind), preconditioner=preconditioner, rtol=1e-9)
         assert outcome.result is Result.CONVERGED
         assert outcome.residual <= 1e-9
         np.testing.assert_allclose(engine.images, matrix @ engine.vectors, atol=1e-9)
@@ -110,7 +100,7 @@ def test_carried_space_holds_the_eigenvectors_nearest_to_zero() -> None:
     matrix = _indefinite(16, seed=1)
     engine = DeflatedMinres(256, float, recycle=10, stored=60)
     for seed in range(4):
-        _solve(engine, matrix, _rhs(256, seed))
+        solve_once(engine, matrix, _rhs(256, seed))
     values, vectors = np.linalg.eigh(matrix.toarray())
     nearest = vectors[:, np.argsort(np.abs(values))[:5]]
     basis = np.linalg.qr(engine.vectors)[0]
@@ -133,8 +123,8 @@ def test_carrying_pays_where_few_eigenvalues_stand_next_to_zero() -> None:
     carried, counts = DeflatedMinres(300, float, recycle=12, stored=60), []
     for step in range(6):
         carried.invalidate()
-        counts.append(_solve(carried, _near_singular(step), _rhs(300, step), rtol=1e-8).iterations)
-    alone = _solve(DeflatedMinres(300, float, recycle=0, stored=0), _near_singular(5), _rhs(300, 5), rtol=1e-8)
+        counts.append(solve_once(carried, _near_singular(step), _rhs(300, step), rtol=1e-8).iterations)
+    alone = solve_once(DeflatedMinres(300, float, recycle=0, stored=0), _near_singular(5), _rhs(300, 5), rtol=1e-8)
     assert counts[0] > 50
     assert counts[-1] < 0.5 * alone.iterations
 
@@ -162,12 +152,12 @@ def test_a_space_is_tried_again_after_a_rest(is_same: bool) -> None:
     matrix = _indefinite(12)
     engine, sizes = DeflatedMinres(144, float, recycle=4, stored=20), []
     engine._alone = 1.0  # as if nothing could be better than no space
-    _solve(engine, matrix, _rhs(144))
+    solve_once(engine, matrix, _rhs(144))
     engine._alone = 1.0
     for seed in range(14):
         if not is_same:
             engine.invalidate()
-        _solve(engine, matrix, _rhs(144, seed))
+        solve_once(engine, matrix, _rhs(144, seed))
         sizes.append(engine.vectors.shape[1])
     # Two losses, nine systems without, then a space again.
     assert sizes == [4, *[0] * 10, 4, 4, *sizes[13:]]
@@ -177,24 +167,24 @@ def test_an_indefinite_preconditioner_and_values_that_are_not_finite_are_named()
     matrix = _indefinite(10)
     sign = np.where(np.arange(100) % 3 == 0, -1.0, 1.0)
     engine = DeflatedMinres(100, float, recycle=4, stored=8)
-    outcome = _solve(engine, matrix, np.where(sign < 0, 1.0, 0.0), preconditioner=lambda v: sign * v)
+    outcome = solve_once(engine, matrix, np.where(sign < 0, 1.0, 0.0), preconditioner=lambda v: sign * v)
     assert outcome.result is Result.BREAKDOWN
     assert "preconditioner is not positive definite" in outcome.note
     engine.set_vectors(np.eye(100)[:, :4])
-    outcome = _solve(engine, matrix, np.where(sign < 0, 1.0, 0.0), preconditioner=lambda v: -np.abs(sign) * v)
+    outcome = solve_once(engine, matrix, np.where(sign < 0, 1.0, 0.0), preconditioner=lambda v: -np.abs(sign) * v)
     assert outcome.result is Result.BREAKDOWN
-    outcome = _solve(engine, matrix, _rhs(100), preconditioner=lambda v: np.nan * v)
+    outcome = solve_once(engine, matrix, _rhs(100), preconditioner=lambda v: np.nan * v)
     assert outcome.result is Result.NON_FINITE_OUTPUT
-    assert _solve(engine, matrix, _rhs(100)).result is Result.CONVERGED
+    assert solve_once(engine, matrix, _rhs(100)).result is Result.CONVERGED
 
 
 def test_dependent_and_vanished_vectors_of_a_space_are_dropped() -> None:
     matrix = _indefinite(10)
     engine = DeflatedMinres(100, float, recycle=4, stored=8)
     engine.set_vectors(np.zeros((100, 4)))
-    assert _solve(engine, matrix, _rhs(100)).result is Result.CONVERGED
+    assert solve_once(engine, matrix, _rhs(100)).result is Result.CONVERGED
     engine.set_vectors(np.ones((100, 4)))
-    assert _solve(engine, matrix, _rhs(100)).result is Result.CONVERGED
+    assert solve_once(engine, matrix, _rhs(100)).result is Result.CONVERGED
 
 
 def test_solutions_agree_with_a_factorisation() -> None:

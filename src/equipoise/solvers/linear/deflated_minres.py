@@ -18,7 +18,7 @@ from scipy.linalg import get_blas_funcs
 
 from equipoise.solvers.linear.harmonic import Cycle, combine
 from equipoise.solvers.linear.operators import Applied, Operator, Vector
-from equipoise.solvers.linear.outcome import Outcome, Task, run_to_target, true_residual
+from equipoise.solvers.linear.outcome import Outcome, Task, begun, run_to_target
 from equipoise.solvers.linear.recycle import Renewal
 from equipoise.solvers.solution import Result
 
@@ -92,11 +92,8 @@ class DeflatedMinres:
 
     def solve(self, operator: Operator, preconditioner: Applied | None, task: Task) -> Outcome:
         """Solve one system and renew the deflation space from it."""
-        outcome = Outcome(task.x0.copy())
-        norm = true_residual(operator, task, outcome, self._residual)
-        outcome.history.append(norm / task.scale)
-        if norm <= task.target:
-            outcome.result = Result.CONVERGED
+        outcome = begun(operator, task, self._residual)
+        if outcome.result is Result.CONVERGED:
             return outcome
         carried = self._enter(operator, preconditioner)
         first = 0 if self._renewal.is_settled or self._resting else self.stored
@@ -105,10 +102,10 @@ class DeflatedMinres:
         def run(limit: int) -> None:
             self._run(operator, preconditioner, task, outcome, cycle, limit)
 
-        run_to_target(run, first, operator, task, outcome, self._residual)
-        if outcome.result is Result.NON_FINITE_OUTPUT:
+        ended = run_to_target(run, first, operator, task, outcome, self._residual)
+        if ended is Result.NON_FINITE_OUTPUT:
             self._drop()
-        if self.recycle and outcome.iterations and outcome.result is Result.CONVERGED:
+        if self.recycle and outcome.iterations and ended is Result.CONVERGED:
             self._learn(cycle, outcome.iterations, carried)
         return outcome
 

@@ -20,7 +20,7 @@ from scipy.linalg import get_blas_funcs
 
 from equipoise.solvers.linear.harmonic import Cycle, combine
 from equipoise.solvers.linear.operators import Applied, Operator, Vector
-from equipoise.solvers.linear.outcome import Outcome, Task, true_residual
+from equipoise.solvers.linear.outcome import Outcome, Task, begun, true_residual
 from equipoise.solvers.linear.recycle import orthonormalize
 from equipoise.solvers.solution import Result
 
@@ -196,12 +196,10 @@ class GcroDr:
 
     def solve(self, operator: Operator, preconditioner: Applied | None, task: Task) -> Outcome:
         """Solve one system and renew the recycle space from it."""
-        outcome = Outcome(task.x0.copy())
-        norm = true_residual(operator, task, outcome, self._residual)
-        outcome.history.append(norm / task.scale)
-        if norm <= task.target:
-            outcome.result = Result.CONVERGED
+        outcome = begun(operator, task, self._residual)
+        if outcome.result is Result.CONVERGED:
             return outcome
+        norm = float(self._nrm2(self._residual))
         if self._count and self._stale:
             self._carry(operator, preconditioner)
         else:

@@ -11,7 +11,7 @@ import numpy as np
 from equipoise.solvers.linear.operators import Operator, Vector
 from equipoise.solvers.solution import Result
 
-__all__ = ["Callback", "Outcome", "Task", "run_to_target", "true_residual"]
+__all__ = ["Callback", "Outcome", "Task", "begun", "run_to_target", "true_residual"]
 
 Callback: TypeAlias = Callable[[float], object]
 
@@ -65,6 +65,16 @@ class Outcome:
             task.callback(norm / task.scale)
 
 
+def begun(operator: Operator, task: Task, residual: Vector) -> Outcome:
+    """The outcome before the first iteration, converged where the guess is good enough; writes `b - A x0`, `(N,)`."""
+    outcome = Outcome(task.x0.copy())
+    norm = true_residual(operator, task, outcome, residual)
+    outcome.history.append(outcome.residual)
+    if norm <= task.target:
+        outcome.result = Result.CONVERGED
+    return outcome
+
+
 def true_residual(operator: Operator, task: Task, outcome: Outcome, residual: Vector) -> float:
     """Write `b - A x` into `residual`, `(N,)`; its norm, which is entered into the outcome."""
     if outcome.x.any():
@@ -79,8 +89,8 @@ def true_residual(operator: Operator, task: Task, outcome: Outcome, residual: Ve
 
 def run_to_target(
     run: Callable[[int], None], limit: int, operator: Operator, task: Task, outcome: Outcome, residual: Vector
-) -> None:
-    """Run a recursion again from where it ended until the true residual is small enough.
+) -> Result:
+    """Run a recursion again from where it ended until the true residual is small enough; how that ended.
 
     Args:
         run: iterates until the residual of its recursion is; called with `limit`, and with 0 from the second time on.
@@ -102,3 +112,4 @@ def run_to_target(
             if idle == 3:
                 outcome.result = Result.STAGNATION
                 outcome.note = f"restarts left the true residual at {norm / task.scale:.1e}"
+    return outcome.result

@@ -347,7 +347,6 @@ class _BlockJacobi(Preconditioner):
         self.name = f"block_jacobi({options.blocks}, {options.overlap}, {options.inner})"
         self._options = options
         self._analysed: KeptPattern | None = None
-        self._middle, self._result = (np.zeros(0, dtype=operator.dtype) for _ in range(2))
         self.update(operator)
 
     def _analyse(self, matrix: sp.csr_array) -> None:
@@ -360,16 +359,15 @@ class _BlockJacobi(Preconditioner):
         place = np.arange(len(rows))
         if self._options.inner == "lu":
             # The order is found once: SuperLU would find it anew for each matrix.
-            place = _superlu(
-                sp.csc_array((matrix.data[entries], (row, column)), shape=parts.shape), "MMD_AT_PLUS_A"
-            ).perm_c
+            blocks = sp.csc_array((matrix.data[entries], (row, column)), shape=parts.shape)
+            place = _superlu(blocks, "MMD_AT_PLUS_A").perm_c
         kind = sp.csc_array if self._options.inner == "lu" else sp.csr_array
-        self._blocks = kind((entries + 1.0, (place[row], place[column])), shape=parts.shape)
+        self._blocks = kind((entries, (place[row], place[column])), shape=parts.shape)
         self._blocks.sort_indices()
-        self._source = np.rint(self._blocks.data).astype(np.int64) - 1
         self._gather, self._scatter = rows[np.argsort(place)], place[owned]
         if self._options.inner == "ilu":
             self._pattern = ZeroFillPattern(self._blocks)
+            self._middle, self._result = (np.zeros(len(rows), dtype=matrix.dtype) for _ in range(2))
         self._analysed = KeptPattern(matrix)
 
     def _choose_rows(self, matrix: sp.csr_array) -> tuple[Vector, Vector, Vector]:
@@ -392,14 +390,13 @@ class _BlockJacobi(Preconditioner):
         matrix = _matrix(operator)
         if self._analysed is None or not self._analysed.matches(matrix):
             self._analyse(matrix)
-        values = matrix.data[self._source]
+        values = matrix.data[self._blocks.data]
         if self._options.inner == "lu":
             blocks = sp.csc_array((values, self._blocks.indices, self._blocks.indptr), shape=self._blocks.shape)
             self._lu = _superlu(blocks, "NATURAL")
             return
         lower, upper = self._pattern.factorize(values, positive=False)
         self._lower, self._upper = TriangularSolver(lower, lower=True), TriangularSolver(upper, lower=False)
-        self._middle, self._result = (np.zeros(len(self._gather), dtype=operator.dtype) for _ in range(2))
 
     def apply(self, vector: Vector, out: Vector) -> None:
         gathered = vector[self._gather]
